@@ -1,0 +1,164 @@
+"""Bunter: a data butler for astronomy whose centre is the composite dataset.
+
+One Python object whose parts live in different files, come from different processing stages, carry different
+data IDs and may sit in different repositories.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Everything is imported when it is first used, so that `import bunter` costs next to nothing.
+_PLACES = {
+    "Butler": ".butler",
+    "RepositoryArgs": ".butler",
+    "DatasetRef": ".refs",
+    "DeferredDataset": ".refs",
+    "Query": ".refs",
+    "DataId": ".dataid",
+    "Plan": ".plan_view",
+    **dict.fromkeys(
+        (
+            "Background",
+            "ChebyshevLayer",
+            "Exposure",
+            "FrozenWCS",
+            "GaussianPsf",
+            "ImagePsf",
+            "Mask",
+            "Metadata",
+            "PhotoCalib",
+            "Psf",
+            "PsfExPsf",
+            "SourceCatalog",
+            "SplineLayer",
+            "VisitInfo",
+        ),
+        ".exposure",
+    ),
+    **dict.fromkeys(
+        (
+            "AmbiguousDatasetError",
+            "AssemblyError",
+            "BunterError",
+            "ComponentNotFoundError",
+            "ConflictError",
+            "DataIdError",
+            "DatasetExistsError",
+            "DatasetNameError",
+            "DatasetNotFoundError",
+            "DatasetTypeNotFoundError",
+            "DefinitionError",
+            "FormatError",
+            "FormatUnavailableError",
+            "InUseError",
+            "IntegrityError",
+            "NotFoundError",
+            "ParameterError",
+            "RepositoryError",
+            "TrustError",
+        ),
+        ".errors",
+    ),
+}
+
+if TYPE_CHECKING:
+    from .butler import Butler, RepositoryArgs
+    from .dataid import DataId
+    from .errors import (
+        AmbiguousDatasetError,
+        AssemblyError,
+        BunterError,
+        ComponentNotFoundError,
+        ConflictError,
+        DataIdError,
+        DatasetExistsError,
+        DatasetNameError,
+        DatasetNotFoundError,
+        DatasetTypeNotFoundError,
+        DefinitionError,
+        FormatError,
+        FormatUnavailableError,
+        IntegrityError,
+        InUseError,
+        NotFoundError,
+        ParameterError,
+        RepositoryError,
+        TrustError,
+    )
+    from .exposure import (
+        Background,
+        ChebyshevLayer,
+        Exposure,
+        FrozenWCS,
+        GaussianPsf,
+        ImagePsf,
+        Mask,
+        Metadata,
+        PhotoCalib,
+        Psf,
+        PsfExPsf,
+        SourceCatalog,
+        SplineLayer,
+        VisitInfo,
+    )
+    from .plan_view import Plan
+    from .refs import DatasetRef, DeferredDataset, Query
+
+__all__ = [
+    "AmbiguousDatasetError",
+    "AssemblyError",
+    "Background",
+    "BunterError",
+    "Butler",
+    "ChebyshevLayer",
+    "ComponentNotFoundError",
+    "ConflictError",
+    "DataId",
+    "DataIdError",
+    "DatasetExistsError",
+    "DatasetNameError",
+    "DatasetNotFoundError",
+    "DatasetRef",
+    "DatasetTypeNotFoundError",
+    "DeferredDataset",
+    "DefinitionError",
+    "Exposure",
+    "FormatError",
+    "FormatUnavailableError",
+    "FrozenWCS",
+    "GaussianPsf",
+    "ImagePsf",
+    "InUseError",
+    "IntegrityError",
+    "Mask",
+    "Metadata",
+    "NotFoundError",
+    "ParameterError",
+    "PhotoCalib",
+    "Plan",
+    "Psf",
+    "PsfExPsf",
+    "Query",
+    "RepositoryArgs",
+    "RepositoryError",
+    "SourceCatalog",
+    "SplineLayer",
+    "TrustError",
+    "VisitInfo",
+]
+
+
+def __getattr__(name: str) -> Any:
+    place = _PLACES.get(name)
+    if place is None:
+        raise AttributeError(f"module 'bunter' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(place, __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

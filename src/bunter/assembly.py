@@ -1,0 +1,295 @@
+"""Building a composite from its components, and taking it apart again."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+from .components import declared_components, get_component, has_component, match_component, set_component
+from .dataid import DataId
+from .definitions.model import ComponentDefinition, CompositeType
+from .errors import AssemblyError, TrustError
+from .words import did_you_mean, listing
+
+Assembler: TypeAlias = Callable[[dict[str, Any], dict[str, Any], Any], Any]
+"""``f(dataId, componentDict, classObj)``"""
+
+Disassembler: TypeAlias = Callable[[Any, dict[str, Any], dict[str, Any]], None]
+"""``f(obj, dataId, componentDict)``"""
+
+BUILT_IN = ("generic", "concat_rows", "join_columns")
+
+
+class MemberList(list[Any]):
+    """The members of a list component, in key order.
+
+    Attributes
+    ----------
+    data_ids : list of DataId
+        The data ID of each member.
+    """
+
+    def __init__(self, members: Iterable[Any] = (), data_ids: Iterable[DataId] = ()) -> None:
+        super().__init__(members)
+        self.data_ids = list(data_ids)
+
+
+def built_in(name: str) -> Assembler | None:
+    """Return a built-in assembler other than ``generic``."""
+    if name == "concat_rows":
+        from .assembly_tables import concat_rows
+
+        return concat_rows
+    if name == "join_columns":
+        from .assembly_tables import join_columns
+
+        return join_columns
+    return None
+
+
+def assemble(
+    composite: CompositeType,
+    definitions: Mapping[str, ComponentDefinition],
+    data_id: Mapping[str, Any],
+    values: Mapping[str, Any],
+    class_obj: Any,
+    assembler: Assembler | None,
+    origin: tuple[int, int] | None = None,
+    trusted: bool = False,
+) -> Any:
+    """Build a composite.
+
+    Parameters
+    ----------
+    values : mapping
+        Every component's object; None for an absent optional one.
+    class_obj : type or None
+        The composite's Python type; without one the generic assembler hands out a dict.
+    assembler : callable or None
+        None: the generic one.
+    origin : (int, int) or None
+        (y0, x0) if the planes are cutouts; an object that has an ``origin`` is told.
+    trusted : bool
+        Whether the user handed over the definition in code; else setters must be named ``set*``.
+
+    Raises
+    ------
+    AssemblyError
+        If the object has no place for a component. What an assembler raises itself passes unchanged,
+        with a note that says what was being assembled.
+    """
+    try:
+        if assembler is not None:
+            built = assembler(dict(data_id), dict(values), class_obj)
+        else:
+            built = _generic(composite, definitions, values, class_obj, trusted)
+        if origin is not None and hasattr(built, "origin"):
+            built.origin = origin
+    except Exception as error:
+        error.add_note(f"while assembling {composite.name!r} {dict(data_id)!r}")
+        raise
+    return built
+
+
+def _generic(
+    composite: CompositeType,
+    definitions: Mapping[str, ComponentDefinition],
+    values: Mapping[str, Any],
+    class_obj: Any,
+    trusted: bool,
+) -> Any:
+    if class_obj is None or class_obj is dict:
+        return dict(values)
+    left = dict(values)
+    built = _whole_among(values, class_obj)
+    if built is not None:
+        name, obj = built
+        del left[name]
+    else:
+        arguments = {}
+        for parameter in _constructor_parameters(class_obj):
+            name = match_component(parameter.name, left)
+            if name is not None and not definitions[name].setter:
+                arguments[parameter.name] = left.pop(name)
+            elif parameter.default is parameter.empty:
+                raise AssemblyError(
+                    f"{composite.name!r} cannot be assembled: {class_obj.__name__}(...) needs {parameter.name!r}, "
+                    f"which is not among the components: {listing(values)}. Give the composite an assembler"
+                )
+        obj = class_obj(**arguments)
+    for name, value in left.items():
+        setter = definitions[name].setter
+        _check_accessor(composite, setter, "set", trusted)
+        if value is None and not setter and not _can_hold(obj, name):
+            continue
+        try:
+            set_component(obj, name, value, setter)
+        except AttributeError as error:
+            if setter is None and not _can_hold(obj, name):
+                raise AssemblyError(
+                    f"{composite.name!r} cannot be assembled: a {class_obj.__name__} has no place for {name!r} (no "
+                    f"constructor argument, setter or declared attribute){did_you_mean(name, dir(obj))}. "
+                    "Name a 'setter', or give the composite an assembler"
+                ) from error
+            raise
+    return obj
+
+
+def _can_hold(obj: Any, name: str) -> bool:
+    declared = declared_components(type(obj))
+    return match_component(name, declared) is not None or has_component(obj, name)
+
+
+def _whole_among(values: Mapping[str, Any], class_obj: Any) -> tuple[str, Any] | None:
+    """Return the one component that is a whole object of the composite's own class, if there is one."""
+    if not isinstance(class_obj, type):
+        return None
+    declared = declared_components(class_obj)
+    found = [
+        (name, value)
+        for name, value in values.items()
+        if isinstance(value, class_obj) and match_component(name, declared) is None
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _constructor_parameters(class_obj: Any) -> list[inspect.Parameter]:
+    try:
+        signature = inspect.signature(class_obj)
+    except (TypeError, ValueError):
+        return []
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [p for p in signature.parameters.values() if p.kind in kinds]
+
+
+def _check_accessor(composite: CompositeType, accessor: str | None, prefix: str, trusted: bool) -> None:
+    """Let an untrusted policy reach only methods and attributes named ``set*`` and ``get*``."""
+    if accessor is None:
+        return
+    if not accessor.isidentifier():
+        raise AssemblyError(f"{composite.name!r}: {accessor!r} is not the name of a method or an attribute")
+    if not trusted and not accessor.startswith(prefix):
+        raise TrustError(
+            f"{composite.name!r} asks for the {prefix}ter {accessor!r}; a policy that you did not pass in code "
+            f"reaches only names that begin with {prefix!r}"
+        )
+
+
+def take_apart(
+    composite: CompositeType,
+    definitions: Mapping[str, ComponentDefinition],
+    data_id: Mapping[str, Any],
+    obj: Any,
+    disassembler: Disassembler | None,
+    whole_types: Mapping[str, Any],
+    trusted: bool = False,
+) -> dict[str, Any]:
+    """Take a composite apart.
+
+    Parameters
+    ----------
+    disassembler : callable or None
+        None: the generic one.
+    whole_types : mapping
+        Component name -> Python type of those components that are stored as wholes.
+
+    Returns
+    -------
+    dict
+        Component name -> object; names that are lacking were left out.
+
+    Raises
+    ------
+    AssemblyError
+        If a disassembler hands over names that the composite does not have, or the generic one finds a
+        component neither on the object nor as the object.
+    """
+    parts: dict[str, Any] = {}
+    if disassembler is None:
+        for name, component in definitions.items():
+            _check_accessor(composite, component.getter, "get", trusted)
+            found = _take_generic(composite, obj, name, component, whole_types.get(name))
+            if found is not _LACKING:
+                parts[name] = found
+        return parts
+    try:
+        disassembler(obj, dict(data_id), parts)
+    except Exception as error:
+        error.add_note(f"while taking apart {composite.name!r} {dict(data_id)!r}")
+        raise
+    named: dict[str, Any] = {}
+    for name, value in parts.items():
+        known = match_component(name, definitions)
+        if known is None:
+            raise AssemblyError(
+                f"the disassembler of {composite.name!r} handed over {name!r}, which is not a component"
+                f"{did_you_mean(name, definitions)}; the components are: {listing(definitions)}"
+            )
+        named[known] = value
+    return named
+
+
+_LACKING = object()
+
+
+def _take_generic(
+    composite: CompositeType, obj: Any, name: str, component: ComponentDefinition, whole_type: Any
+) -> Any:
+    if component.getter is not None:
+        return get_component(obj, name, component.getter)
+    if isinstance(obj, Mapping):
+        known = match_component(name, obj)
+        return _LACKING if known is None else obj[known]
+    declared = declared_components(type(obj))
+    if (
+        isinstance(whole_type, type)
+        and isinstance(obj, whole_type)
+        and match_component(name, declared) is None
+    ):
+        return obj
+    if not has_component(obj, name):
+        return _LACKING
+    return get_component(obj, name)
+
+
+def parts_to_strip(value: Any, own_name: str, siblings: Iterable[str]) -> list[str]:
+    """Return the components of a whole object whose place the composite's other components take."""
+    declared = declared_components(type(value))
+    if not declared or match_component(own_name, declared) is not None:
+        return []
+    found = (match_component(name, declared) for name in siblings if name != own_name)
+    return [name for name in found if name is not None]
+
+
+def stripped(value: Any, components: Iterable[str]) -> Any:
+    """Return a shallow copy of a whole object without some of its components."""
+    import copy
+
+    bare = copy.copy(value)
+    for name in components:
+        set_component(bare, name, None)
+    return bare
+
+
+def members_of(value: Any, name: str) -> Iterator[tuple[DataId, Any]]:
+    """Return the members that a disassembler handed back for a list component.
+
+    Raises
+    ------
+    AssemblyError
+        If it is neither a `MemberList` nor ``{data ID: object}`` nor pairs of both.
+    """
+    if isinstance(value, Mapping):
+        items = list(value.items())
+    elif isinstance(value, MemberList) and len(value) == len(value.data_ids):
+        items = list(zip(value.data_ids, value, strict=True))
+    elif isinstance(value, list | tuple) and all(isinstance(i, tuple) and len(i) == 2 for i in value):
+        items = list(value)
+    else:
+        raise AssemblyError(
+            f"the component {name!r} is a list: hand back the list that get gave (it knows its data IDs), "
+            f"or a mapping of data ID to object, not a {type(value).__name__}"
+        )
+    for data_id, member in items:
+        yield DataId(data_id), member

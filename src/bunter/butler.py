@@ -1,0 +1,940 @@
+"""The front door."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import formats
+from .cache import ComponentCache
+from .context import Context
+from .dataid import DataId, KeyValue
+from .definitions import Definitions, load
+from .definitions.model import CompositeType, PartOfType, StoredType
+from .errors import (
+    AssemblyError,
+    DataIdError,
+    DatasetNotFoundError,
+    InUseError,
+    ParameterError,
+    RepositoryError,
+)
+from .ingesting import Ingest, Progress, check_choice
+from .locate import Found, Located, LocatedBranch, LocatedNode, Resolve, lacking, located_leaves
+from .names import DatasetName
+from .plan import Leaf, Node
+from .plan_view import Plan
+from .putting import Options, Put, Staged, commit, place_of
+from .querying import Relation, sorted_data_ids
+from .reading import Opener, Reader, check_complete
+from .refs import DatasetRef, DeferredDataset, Query
+from .registry.interface import Changes, Precursor
+from .repository import Chain, Opened, Overlay, Repository, is_repository, resolve_root
+from .trust import Importer
+from .where import parse as parse_where
+from .words import did_you_mean, listing
+
+_RESOLVES = ("pinned", "nearest", "exact")
+
+
+@dataclass(frozen=True)
+class RepositoryArgs:
+    """A repository, and how it is to be opened.
+
+    Attributes
+    ----------
+    root : str or path
+        Its folder.
+    policy : dict, path, YAML text or None
+        Definitions; stored in a new output repository.
+    mode : {"r", "w", "rw"} or None
+        Accepted as Gen2 had it.
+    """
+
+    root: str | os.PathLike[str]
+    policy: Any = None
+    mode: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.mode is not None:
+            check_choice("mode", self.mode, ("r", "w", "rw"))
+
+
+@dataclass
+class _Transaction:
+    overlay: Overlay
+    staged: list[Staged]
+    context: Context
+
+
+class Butler:
+    """Reads and writes datasets in repositories.
+
+    Parameters
+    ----------
+    root : str, path or RepositoryArgs, optional
+        One repository, read-only.
+    inputs : one or a list of path, URI, dict, RepositoryArgs
+        Repositories that are read.
+    outputs : path, URI, dict or RepositoryArgs
+        The repository that is written (and read first). It is made if it is not there, with the inputs as its
+        parents; one that exists must be given its recorded parents or none.
+    share : bool
+        Hand out frozen objects that were loaded before.
+    trust : iterable of str
+        Packages that definitions may import from.
+    trust_paths : iterable of path
+        Folders outside of repositories from which files may be read.
+    on_conflict : {"error", "first"}
+        What to do when two repositories, neither made from the other, disagree.
+    durability : {"full", "fast"}
+        ``fast`` does not wait for the disk: a power cut can lose what was acknowledged.
+    producer : str, optional
+        What writes, recorded with every dataset (``"jointcal 1.2"``).
+
+    Raises
+    ------
+    RepositoryError
+        If a repository cannot be opened or made.
+    DefinitionError
+        If a policy is faulty; lists all faults.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str] | RepositoryArgs | Mapping[str, Any] | None = None,
+        *,
+        inputs: Any = None,
+        outputs: Any = None,
+        share: bool = False,
+        trust: Iterable[str] = (),
+        trust_paths: Iterable[str | os.PathLike[str]] = (),
+        on_conflict: str = "error",
+        durability: str = "full",
+        producer: str | None = None,
+    ) -> None:
+        check_choice("on_conflict", on_conflict, ("error", "first"))
+        check_choice("durability", durability, ("full", "fast"))
+        trust = (trust,) if isinstance(trust, str) else tuple(trust)
+        trust_paths = (trust_paths,) if isinstance(trust_paths, str | os.PathLike) else tuple(trust_paths)
+        self._arguments = {
+            "root": root, "inputs": inputs, "outputs": outputs, "share": share, "trust": trust,
+            "trust_paths": trust_paths, "on_conflict": on_conflict, "durability": durability, "producer": producer,
+        }  # fmt: skip
+        if root is not None and (inputs is not None or outputs is not None):
+            raise RepositoryError("give either one repository, read-only, or inputs= and outputs=")
+        sources = _arguments_of(root if root is not None else inputs)
+        targets = _arguments_of(outputs)
+        if len(targets) > 1:
+            raise RepositoryError(f"outputs= takes one repository, not {len(targets)}")
+        if not sources and not targets:
+            raise RepositoryError("Butler needs a repository: Butler('path'), or inputs= and outputs=")
+        self._importer = Importer(trust)
+        self._opened = Opened(durable=durability == "full", trust_paths=trust_paths)
+        self._opener = Opener(self._importer)
+        self._share = share
+        self._cache = ComponentCache()
+        self._first = on_conflict == "first"
+        self._producer = producer or ""
+        self._local = threading.local()
+        self._output: Repository | None = None
+        parents = [self._open_input(source) for source in sources]
+        starts = parents
+        if targets:
+            self._output = self._open_output(targets[0], parents, given_parents=bool(sources))
+            starts = [self._output]
+        self._starts = starts
+        self._context = self._make_context()
+
+    # Opening
+
+    def _open_input(self, given: RepositoryArgs) -> Repository:
+        root = resolve_root(given.root)
+        if given.policy is not None and not is_repository(root):
+            raise RepositoryError(
+                f"{root} is not a repository; a policy is stored in a new *output* repository: "
+                f"Butler(outputs=RepositoryArgs({os.fspath(given.root)!r}, policy=...))"
+            )
+        repository = self._opened.open(root)
+        if given.policy is not None:
+            self._same_policy(repository, given.policy)
+        return repository
+
+    def _same_policy(self, repository: Repository, policy: Any) -> None:
+        """Take a policy given for an input as the user's word for what is stored; it may not differ."""
+        given = load(policy, known=repository.definitions, trusted=True)
+        for name, definition in given.types.items():
+            stored = repository.definitions.types.get(name)
+            if stored is None or not _same_definition(stored, definition):
+                raise RepositoryError(
+                    f"the policy given for {repository.root} defines {name!r} otherwise than the repository does; "
+                    "an input is not changed: open it as outputs= to define more"
+                )
+        self._importer.vouch(given)
+
+    def _open_output(
+        self, given: RepositoryArgs, parents: Sequence[Repository], *, given_parents: bool
+    ) -> Repository:
+        root = resolve_root(given.root)
+        if not is_repository(root):
+            known = Definitions.combine([parent.definitions for parent in parents], None)
+            own = None
+            if given.policy is not None:
+                own = load(given.policy, known=known if parents else None, trusted=True)
+                Definitions.combine([parent.definitions for parent in parents], own)
+                self._importer.vouch(own)
+            return self._opened.make(root, parents, own)
+        repository = self._opened.open(root, writable=True)
+        recorded = [parent.id for parent in repository.parents]
+        offered = [parent.id for parent in parents]
+        if given_parents and offered != recorded and not (set(offered) <= {repository.id}):
+            names = ", ".join(parent.root for parent in repository.parents) or "none"
+            raise RepositoryError(
+                f"{root} exists and has other parents ({names}) than the inputs given "
+                f"({', '.join(parent.root for parent in parents)}); give those, or none"
+            )
+        if given.policy is not None:
+            self._define(repository, given.policy)
+        return repository
+
+    def _define(self, repository: Repository, policy: Any) -> None:
+        new = load(policy, known=repository.definitions, trusted=True)
+        self._importer.vouch(new)
+        own = repository.own
+        updated = new if own is None else own.updated(new)
+        Definitions.combine([parent.definitions for parent in repository.parents], updated)
+        for name, keys in repository.registry.types().items():
+            definition = updated.types.get(name)
+            if isinstance(definition, StoredType) and set(definition.keys) != set(keys):
+                raise RepositoryError(
+                    f"{name!r} has datasets with the keys {listing(keys)}; its keys cannot become "
+                    f"{listing(definition.keys)}: use a new stage"
+                )
+        if own is None or updated.to_yaml() != own.to_yaml():
+            repository.define(updated)
+
+    def _make_context(self, overlay: Overlay | None = None) -> Context:
+        starts: list[Repository] = [overlay] if overlay is not None else list(self._starts)
+        chain = Chain(starts)
+        if self._output is not None:
+            definitions = self._output.definitions
+        elif len(self._starts) == 1:
+            definitions = self._starts[0].definitions
+        else:
+            definitions = Definitions.combine([start.definitions for start in self._starts], None)
+        return Context(chain, definitions, self._output, self._opener, first=self._first)
+
+    def _current(self) -> Context:
+        transaction: _Transaction | None = getattr(self._local, "transaction", None)
+        if transaction is not None:
+            return transaction.context
+        if any(start.changed() for start in self._starts):
+            for repository in reversed(self._context.chain.order):
+                repository.read_definitions()
+            self._context = self._make_context()
+        return self._context
+
+    def __enter__(self) -> Butler:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the repositories."""
+        self._opened.close()
+
+    def __reduce__(self) -> Any:
+        if getattr(self._local, "transaction", None) is not None:
+            raise RepositoryError("a Butler inside a transaction cannot be pickled")
+        return _reopen, (self._arguments,)
+
+    def __repr__(self) -> str:
+        roots = ", ".join(repository.root for repository in self._context.chain.order)
+        return f"<Butler on {roots}{'' if self._output is not None else ' (read-only)'}>"
+
+    # Reading
+
+    def get(
+        self,
+        name: str,
+        /,
+        data_id: Mapping[str, Any] | None = None,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        as_type: Any = None,
+        share: bool | None = None,
+        resolve: Resolve = "pinned",
+        dataId: Mapping[str, Any] | None = None,
+        **keys: Any,
+    ) -> Any:
+        """Read a dataset or a component of one.
+
+        Parameters
+        ----------
+        name : str
+            ``type[:stage][.component]``.
+        data_id : mapping, optional
+            Keys and values; more as keywords.
+        parameters : mapping, optional
+            ``{"bbox": (slice(y0, y1), slice(x0, x1))}`` (half-open, zero-based array coordinates),
+            ``{"columns": [...]}``.
+        as_type : type, optional
+            Convert what is read.
+        share : bool, optional
+            Hand out frozen objects that were loaded before; default as the Butler was made.
+        resolve : {"pinned", "nearest", "exact"}
+            ``nearest`` ignores pins, ``exact`` takes them even where a nearer repository masks them.
+
+        Raises
+        ------
+        DatasetNotFoundError
+            Names what is missing, and where it was looked for.
+        DataIdError, DatasetNameError, DatasetTypeNotFoundError, ComponentNotFoundError, ParameterError
+            For what was asked wrongly.
+        AmbiguousDatasetError
+            If two repositories disagree.
+        IntegrityError, FormatError
+            If a file is not what was written.
+        """
+        check_choice("resolve", resolve, _RESOLVES)
+        context = self._current()
+        full_name, full_id = self._resolve(context, name, data_id, dataId, keys)
+        located = context.locate(context.expand(full_name, full_id), resolve)
+        return self._read(located, full_name, full_id, parameters, as_type, share)
+
+    def _resolve(
+        self,
+        context: Context,
+        name: str | DatasetName,
+        data_id: Mapping[str, Any] | None,
+        other: Mapping[str, Any] | None,
+        keys: Mapping[str, Any],
+        *,
+        strict: bool = False,
+    ) -> tuple[DatasetName, dict[str, KeyValue]]:
+        full_name, standard = context.resolve(name, _one_of(data_id, other), keys)
+        context.definitions.find(full_name)
+        return full_name, context.complete(full_name, standard, strict=strict)
+
+    def _read(
+        self,
+        located: LocatedBranch,
+        name: DatasetName,
+        data_id: Mapping[str, KeyValue],
+        parameters: Mapping[str, Any] | None,
+        as_type: Any,
+        share: bool | None,
+    ) -> Any:
+        if parameters is not None and not isinstance(parameters, Mapping):
+            raise ParameterError(f"parameters= takes a mapping, not a {type(parameters).__name__}")
+        sharing = self._share if share is None else share
+        reader = Reader(self._opener, self._cache if sharing else None, parameters or {})
+        obj = reader.read(located, str(name), data_id)
+        return obj if as_type is None else formats.convert(obj, as_type)
+
+    def _get_ref(self, ref: DatasetRef, name: DatasetName, options: Mapping[str, Any]) -> Any:
+        known = ("parameters", "as_type", "share", "resolve")
+        for option in options:
+            if option not in known:
+                raise ParameterError(
+                    f"unknown option {option!r}{did_you_mean(option, known)}; get takes: {listing(known)}"
+                )
+        resolve = options.get("resolve", "pinned")
+        check_choice("resolve", resolve, _RESOLVES)
+        context = self._current()
+        data_id = context.complete(name, ref.data_id)
+        branch = context.expand(name, data_id)
+        if ref._fixed and ref._found is not None and "resolve" not in options:
+            located = self._as_put(context, branch, ref._found)
+        else:
+            located = context.locate(branch, resolve)
+        return self._read(
+            located, name, data_id, options.get("parameters"), options.get("as_type"), options.get("share")
+        )
+
+    def _as_put(self, context: Context, branch: Any, found: Found) -> LocatedBranch:
+        """Locate a dataset by the UUID that its put had."""
+        record = found.repository.registry.by_uuid(found.record.type, found.record.uuid)
+        if record is None and found.repository is not self._output and self._output is not None:
+            # It was put in a transaction, whose rows are in the output now.
+            found = Found(self._output, found.record)
+            record = self._output.registry.by_uuid(found.record.type, found.record.uuid)
+        if record is None:
+            raise DatasetNotFoundError(
+                f"{found.record.type} {found.record.data_id} with UUID {found.record.uuid} is gone from "
+                f"{found.repository.root}: it was purged",
+                [found.repository.root],
+            )
+        exact = Found(found.repository, record)
+        if isinstance(branch, Leaf):
+            return Located(branch, "found", exact, pinned=True)
+        return context.locator("exact").at(branch, exact)
+
+    def _nearest(self, name: DatasetName, data_id: DataId) -> Found | None:
+        context = self._current()
+        branch = context.expand(name, context.complete(name, data_id))
+        located = context.locate(branch)
+        while isinstance(located, LocatedNode) and located.node.take:
+            located = located.branches[located.node.take]
+        if isinstance(located, LocatedNode):
+            return located.put
+        return located.found if isinstance(located, Located) else None
+
+    def _repository_of(self, name: DatasetName, data_id: DataId) -> str | None:
+        context = self._current()
+        located = context.locate(context.expand(name, context.complete(name, data_id)))
+        order = list(context.chain.order)
+        holders = [leaf.found.repository for leaf in located_leaves(located) if leaf.found is not None]
+        return min(holders, key=order.index).root if holders else None
+
+    def exists(
+        self, name: str, /, data_id: Mapping[str, Any] | None = None, *, dataId: Mapping[str, Any] | None = None, **keys: Any
+    ) -> bool:
+        """Tell whether `get` would succeed, as far as the registries know.
+
+        Raises
+        ------
+        DataIdError
+            If the data ID is incomplete.
+        """
+        context = self._current()
+        full_name, full_id = self._resolve(context, name, data_id, dataId, keys)
+        located = context.locate(context.expand(full_name, full_id))
+        return not any(True for _ in lacking(located))
+
+    def plan(
+        self,
+        name: str,
+        /,
+        data_id: Mapping[str, Any] | None = None,
+        *,
+        resolve: Resolve = "pinned",
+        dataId: Mapping[str, Any] | None = None,
+        **keys: Any,
+    ) -> Plan:
+        """Say where every part of a get would come from, missing ones too; print it for a tree."""
+        check_choice("resolve", resolve, _RESOLVES)
+        context = self._current()
+        full_name, full_id = self._resolve(context, name, data_id, dataId, keys)
+        located = context.locate(context.expand(full_name, full_id), resolve)
+        wanted = context.planner.all_keys(full_name)
+        return Plan(str(full_name), {k: v for k, v in full_id.items() if k in wanted}, located, self._opener)
+
+    def defer(
+        self, name: str, /, data_id: Mapping[str, Any] | None = None, *, dataId: Mapping[str, Any] | None = None, **keys: Any
+    ) -> DeferredDataset:
+        """Return a dataset that is read when it is asked for; it must exist."""
+        context = self._current()
+        full_name, full_id = self._resolve(context, name, data_id, dataId, keys)
+        located = context.locate(context.expand(full_name, full_id))
+        check_complete(located, str(full_name), full_id)
+        return DeferredDataset(self._ref(context, full_name, full_id, located))
+
+    def _ref(
+        self, context: Context, name: DatasetName, full_id: Mapping[str, KeyValue], located: LocatedBranch
+    ) -> DatasetRef:
+        while isinstance(located, LocatedNode) and located.node.take:
+            located = located.branches[located.node.take]
+        found = located.put if isinstance(located, LocatedNode) else getattr(located, "found", None)
+        wanted = context.planner.all_keys(name)
+        return DatasetRef(self, name, DataId({k: v for k, v in full_id.items() if k in wanted}), found)
+
+    def uri(
+        self, name: str, /, data_id: Mapping[str, Any] | None = None, *, dataId: Mapping[str, Any] | None = None, **keys: Any
+    ) -> str:
+        """Return where the file of a stored dataset, or of a part of one, is.
+
+        Raises
+        ------
+        AssemblyError
+            For a composite, which has no file of its own.
+        """
+        context = self._current()
+        full_name, full_id = self._resolve(context, name, data_id, dataId, keys)
+        located = context.locate(context.expand(full_name, full_id))
+        while isinstance(located, LocatedNode) and located.node.take:
+            located = located.branches[located.node.take]
+        if not isinstance(located, Located):
+            raise AssemblyError(
+                f"{str(full_name)!r} is made of several files: print(butler.plan({str(full_name)!r}, ...)) names them"
+            )
+        check_complete(located, str(full_name), full_id)
+        if located.found is None or located.found.record.file is None:
+            raise DatasetNotFoundError(f"{full_name} {DataId(full_id)} is absent", located.searched)
+        return located.found.repository.files.uri(located.found.record.file.path)
+
+    # Writing
+
+    def put(
+        self,
+        obj: Any,
+        name: str,
+        /,
+        data_id: Mapping[str, Any] | None = None,
+        *,
+        replace: bool = False,
+        self_contained: bool = False,
+        check: bool = True,
+        discard: Iterable[str] = (),
+        precursors: Iterable[DatasetRef] = (),
+        dataId: Mapping[str, Any] | None = None,
+        **keys: Any,
+    ) -> DatasetRef:
+        """Store an object in the output repository, all of it or nothing.
+
+        Of a composite only what is new is written; a component that is the same as before is referenced.
+
+        Parameters
+        ----------
+        obj : object
+            What to store.
+        name : str
+            ``type[:stage][.component]``.
+        data_id : mapping, optional
+            Keys and values; more as keywords.
+        replace : bool
+            Replace a dataset that exists with other content; the old one goes to the trash.
+        self_contained : bool
+            Copy referenced files into the output too, their UUIDs kept.
+        check : bool
+            False: changes of inputOnly components are not looked for, and lost.
+        discard : iterable of str
+            Components whose changes may be lost: what is stored is kept.
+        precursors : iterable of DatasetRef
+            What the object was made from.
+
+        Raises
+        ------
+        DatasetExistsError
+            If other content is there and `replace` is false.
+        ConflictError
+            If a component that others share differs.
+        AssemblyError
+            If a component is lacking, would be lost, or cannot be written through this name.
+        """
+        context = self._current()
+        context.need_output()
+        full_name, full_id = self._resolve(context, name, data_id, dataId, keys, strict=True)
+        options = Options(
+            replace=replace,
+            self_contained=self_contained,
+            check=check,
+            discard=frozenset((discard,) if isinstance(discard, str) else discard),
+            precursors=self._precursors(context, precursors),
+            producer=self._producer,
+        )
+        put = Put(context, options)
+        try:
+            type_, own_id, uuid = put.stage(obj, full_name, full_id)
+            given_way = put.commit()
+        except BaseException:
+            put.staged.drop()
+            raise
+        transaction: _Transaction | None = getattr(self._local, "transaction", None)
+        if transaction is not None:
+            transaction.staged.append(put.staged)
+        uuid = given_way.get(uuid, uuid)
+        for repository in context.nearest_output():
+            record = repository.registry.by_uuid(type_, uuid)
+            if record is not None:
+                return DatasetRef(self, DatasetName.parse(type_), own_id, Found(repository, record), fixed=True)
+        raise RepositoryError(f"{type_} {own_id} was put, but another process has removed it from the registry since")
+
+    def _precursors(self, context: Context, refs: Iterable[DatasetRef]) -> list[Precursor]:
+        """Return the records of what something was made from; a composite that was never put counts by its leaves."""
+        found: list[Precursor] = []
+        for ref in refs:
+            if not isinstance(ref, DatasetRef):
+                raise ParameterError(f"precursors= takes DatasetRefs, not a {type(ref).__name__}")
+            holder = ref._find()
+            if holder is not None:
+                record = holder.record
+                found.append(Precursor(record.type, record.data_id, record.uuid, place_of(holder)))
+                continue
+            branch = context.expand(DatasetName.parse(ref.name), context.complete(DatasetName.parse(ref.name), ref.data_id))
+            for leaf in located_leaves(context.locate(branch)):
+                if leaf.found is not None:
+                    record = leaf.found.record
+                    found.append(Precursor(record.type, record.data_id, record.uuid, place_of(leaf.found)))
+        return list(dict.fromkeys(found))
+
+    def delete(
+        self,
+        ref_or_name: DatasetRef | str,
+        /,
+        data_id: Mapping[str, Any] | None = None,
+        *,
+        force: bool = False,
+        dataId: Mapping[str, Any] | None = None,
+        **keys: Any,
+    ) -> None:
+        """Move a dataset of the output repository to the trash.
+
+        Raises
+        ------
+        InUseError
+            If others are made of it, unless `force`.
+        DatasetNotFoundError
+            If the output repository does not hold it.
+        """
+        context = self._current()
+        output = context.need_output()
+        if isinstance(ref_or_name, DatasetRef):
+            name, full_id = DatasetName.parse(ref_or_name.name), dict(ref_or_name.data_id)
+        else:
+            name, full_id = self._resolve(context, ref_or_name, data_id, dataId, keys, strict=True)
+        branch = context.expand(name, full_id)
+        while isinstance(branch, Node) and branch.take:
+            branch = branch.branches[branch.take]
+        if isinstance(branch, Leaf) and not branch.part:
+            type_, own_id = branch.stored.name, branch.data_id
+        elif isinstance(branch, Node):
+            type_, own_id = branch.composite.name, branch.data_id
+        else:
+            raise AssemblyError(f"{str(name)!r} is a part of a dataset and cannot be deleted by itself")
+        locator = context.locator("nearest")
+        for repository in context.nearest_output():
+            record = locator.direct(repository, type_, own_id)
+            if record is not None:
+                break
+        else:
+            what = "it was never put as such; its components have names of their own" if isinstance(branch, Node) else (
+                "only datasets of the output can be deleted"
+            )  # fmt: skip
+            raise DatasetNotFoundError(f"{output.root} holds no {type_} {own_id}: {what}", [output.root])
+        wanted = ref_or_name.uuid if isinstance(ref_or_name, DatasetRef) else None
+        if wanted is not None and wanted != record.uuid:
+            raise DatasetNotFoundError(
+                f"{type_} {own_id} with UUID {wanted} is not what {output.root} holds now (UUID {record.uuid})",
+                [output.root],
+            )
+
+        def in_use() -> None:
+            holders = [
+                holder
+                for repository in context.nearest_output()
+                for holder in (
+                    *repository.registry.pinned_by(type_, own_id, record.uuid),
+                    *repository.registry.used_in(type_, own_id, record.uuid),
+                )
+                if holder.uuid not in context.chain.hidden and holder.uuid != record.uuid
+            ]
+            if holders and not force:
+                named = listing(dict.fromkeys(f"{holder.type} {holder.data_id}" for holder in holders))
+                raise InUseError(
+                    f"{type_} {own_id} is not deleted: {named} in {output.root} is made of it. Delete that first, or "
+                    "say force=True (it stays readable for them until the trash is purged)"
+                )
+
+        staged = Staged(Changes(trashed=[(type_, record.uuid)]))
+        transaction: _Transaction | None = getattr(self._local, "transaction", None)
+        in_use()
+        if transaction is None:
+            output.registry.apply([staged.changes], in_use)
+            return
+        transaction.overlay.registry.apply([staged.changes])
+        transaction.context.chain.hidden.add(record.uuid)
+        transaction.staged.append(staged)
+
+    def ingest(
+        self,
+        name: str,
+        files: Any,
+        /,
+        *,
+        mode: str = "direct",
+        scan: str = "headers",
+        data_id: Mapping[str, Any] | None = None,
+        template: str | None = None,
+        on_exists: str = "error",
+        progress: Progress | None = None,
+        dataId: Mapping[str, Any] | None = None,
+        **keys: Any,
+    ) -> list[DatasetRef]:
+        """Make datasets of files that are there already, all of them or none.
+
+        Parameters
+        ----------
+        name : str
+            A stored dataset type.
+        files : path, glob, list of them, or a table with a ``path`` column and key columns
+            What to ingest.
+        mode : {"direct", "copy", "move", "hardlink", "symlink"}
+            ``direct`` leaves the files where they are.
+        scan : {"none", "headers", "full"}
+            ``headers`` records where the parts are, ``full`` their checksums too.
+        data_id : mapping, optional
+            What is the same for all of the files.
+        template : str, optional
+            Matched against the paths instead of the type's own.
+        on_exists : {"error", "skip", "replace"}
+            What to do with a data ID that has other content; the same unchanged file again is a no-op.
+        progress : callable, optional
+            Called with (done, total) files.
+
+        Raises
+        ------
+        DataIdError
+            Lists the files whose data IDs cannot be told.
+        DatasetExistsError
+            Lists the data IDs that have other content.
+        """
+        context = self._current()
+        context.need_output()
+        full_name, standard = context.resolve(name, _one_of(data_id, dataId), keys)
+        definition = context.definitions.find(full_name)
+        rest = full_name.component[len(DatasetName.parse(definition.name).component) :]
+        if rest or not isinstance(definition, StoredType):
+            what = "a part of a dataset" if rest else "not stored in a file of its own"
+            stored = [n for n, d in context.definitions.types.items() if isinstance(d, StoredType)]
+            raise AssemblyError(f"{str(full_name)!r} is {what}: ingest one of the stored types: {listing(stored)}")
+        ingest = Ingest(
+            context, definition, mode=mode, scan=scan, data_id=standard, template=template,
+            on_exists=on_exists, producer=self._producer, progress=progress,
+        )  # fmt: skip
+        results = ingest.run(files)
+        transaction: _Transaction | None = getattr(self._local, "transaction", None)
+        if transaction is not None:
+            transaction.staged.append(ingest.staged)
+        return [DatasetRef(self, DatasetName.parse(type_), own_id, None) for type_, own_id, _ in results]
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Butler]:
+        """Make all that is put, ingested and deleted inside visible together at the end, or undo it.
+
+        Until then only this Butler in this thread sees it. One inside another belongs to the outer.
+
+        Raises
+        ------
+        DatasetExistsError
+            At the end, if another process put other content under one of the names meanwhile.
+        """
+        if getattr(self._local, "transaction", None) is not None:
+            yield self
+            return
+        context = self._current()
+        overlay = Overlay(context.need_output())
+        transaction = _Transaction(overlay, [], self._make_context(overlay))
+        self._local.transaction = transaction
+        try:
+            yield self
+            self._local.transaction = None
+            commit(context, transaction.staged)
+        except BaseException:
+            for staged in transaction.staged:
+                staged.drop()
+            raise
+        finally:
+            self._local.transaction = None
+            overlay.registry.close()
+
+    # Queries
+
+    def query(
+        self,
+        name: str,
+        /,
+        data_id: Mapping[str, Any] | None = None,
+        *,
+        where: str | None = None,
+        order_by: str | Sequence[str] | None = None,
+        limit: int | None = None,
+        dataId: Mapping[str, Any] | None = None,
+        **keys: Any,
+    ) -> Query:
+        """Find the datasets of a name.
+
+        Parameters
+        ----------
+        name : str
+            ``type[:stage][.component]``; of a composite, the data IDs whose required leaves all resolve.
+        data_id : mapping, optional
+            Constraints; more as keywords.
+        where : str, optional
+            An expression over keys: ``"tract = 0 and filter in ('g', 'r')"``.
+        order_by : str or list of str, optional
+            Keys; a leading ``-`` means descending. Then in key order.
+        limit : int, optional
+            At most so many.
+        """
+        context = self._current()
+        full_name, standard = context.resolve(name, _one_of(data_id, dataId), keys)
+        context.definitions.find(full_name)
+        allowed = {*context.planner.all_keys(full_name), *context.definitions.implied}
+        for key in standard:
+            if key not in allowed:
+                raise DataIdError(
+                    f"{str(full_name)!r} has no key {key!r}{did_you_mean(key, allowed)}; "
+                    f"its keys are: {listing(context.planner.all_keys(full_name))}"
+                )
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
+            raise ParameterError(f"limit={limit!r}: a number of datasets, zero or more")
+        relation = self._pure_aggregate(context, full_name, standard)
+        if relation is None:
+            relation = context.finder.relation(full_name, standard)
+        implied = {
+            key: given for key, given in context.definitions.implied.items() if set(given) <= set(relation.keys)
+        }
+        relation = relation.where(standard)
+        facts = self._facts(context, implied, where, standard)
+        rows = _filtered(relation, standard, where, facts, implied)
+        data_ids = sorted_data_ids(Relation(relation.keys, rows), _orders(order_by, relation.keys))
+        if limit is not None:
+            data_ids = data_ids[:limit]
+        return Query(self, full_name, data_ids, {})
+
+    @staticmethod
+    def _pure_aggregate(context: Context, name: DatasetName, standard: Mapping[str, KeyValue]) -> Relation | None:
+        """Return the one data ID that was asked for, for an aggregate that has no keys of its own."""
+        definition = context.definitions.find(name)
+        if not isinstance(definition, CompositeType) or context.planner.keys(name) or name.component:
+            return None
+        components = context.planner.components(definition.name).values()
+        if not any(component.subset for component in components):
+            return None
+        given = {k: v for k, v in standard.items() if k in context.planner.all_keys(name)}
+        whole = context.is_whole(name, given)
+        return Relation(tuple(given), {tuple(given.values())} if whole else set())
+
+    @staticmethod
+    def _facts(
+        context: Context, implied: Mapping[str, tuple[str, ...]], where: str | None, standard: Mapping[str, KeyValue]
+    ) -> dict[str, dict[tuple[KeyValue, ...], KeyValue]]:
+        wanted = set(standard) & set(implied)
+        if where is not None:
+            wanted |= set(parse_where(where).names) & set(implied)
+        facts: dict[str, dict[tuple[KeyValue, ...], KeyValue]] = {}
+        for key in wanted:
+            facts[key] = {}
+            for repository in reversed(context.chain.order):
+                facts[key] |= repository.registry.implied_values(key)
+        return facts
+
+    # What there is
+
+    def dataset_types(self) -> list[str]:
+        """Return the names of all dataset types."""
+        return sorted(self._current().definitions.types)
+
+    def definition(self, name: str) -> StoredType | CompositeType | PartOfType:
+        """Return the definition of a dataset type."""
+        context = self._current()
+        full_name, _ = context.resolve(name, None, {})
+        return context.definitions.find(full_name)
+
+    def keys(self, name: str) -> tuple[str, ...]:
+        """Return the keys that a full data ID of `name` has."""
+        context = self._current()
+        full_name, _ = context.resolve(name, None, {})
+        context.definitions.find(full_name)
+        return context.planner.keys(full_name)
+
+    def repositories(self) -> list[str]:
+        """Return the roots of the repositories that are searched, nearest first."""
+        return [repository.root for repository in self._context.chain.order]
+
+    def aliases(self) -> dict[str, str]:
+        """Return the aliases and what they stand for."""
+        return dict(self._current().definitions.aliases)
+
+    def define(self, policy: Mapping[str, Any] | str | Path) -> None:
+        """Add definitions to the output repository; a name that exists may change its storage and template only."""
+        output = self._current().need_output()
+        self._define(output, policy)
+        self._context = self._make_context()
+
+    def alias(self, name: str, target: str) -> None:
+        """Let a bare name stand for another in users' calls: ``alias("calexp", "calexp:jointcal")``."""
+        self.define({"aliases": {name: target}})
+
+
+def _reopen(arguments: dict[str, Any]) -> Butler:
+    return Butler(arguments.pop("root"), **arguments)
+
+
+def _same_definition(a: Any, b: Any) -> bool:
+    from dataclasses import replace
+
+    from .definitions.model import Place
+
+    nowhere = Place("")
+    plain = [replace(d, place=nowhere, **({} if isinstance(d, PartOfType) else {"trusted": False})) for d in (a, b)]
+    return bool(repr(plain[0]) == repr(plain[1]) or plain[0] == plain[1])
+
+
+def _arguments_of(given: Any) -> list[RepositoryArgs]:
+    if given is None:
+        return []
+    if isinstance(given, RepositoryArgs):
+        return [given]
+    if isinstance(given, str | os.PathLike):
+        return [RepositoryArgs(given)]
+    if isinstance(given, Mapping):
+        known = ("root", "policy", "mode")
+        for key in given:
+            if key not in known:
+                raise RepositoryError(
+                    f"a repository given as a dict takes {listing(known)}, not {key!r}{did_you_mean(str(key), known)}"
+                )
+        if "root" not in given:
+            raise RepositoryError("a repository given as a dict needs 'root'")
+        return [RepositoryArgs(**given)]
+    if isinstance(given, Iterable):
+        return [argument for item in given for argument in _arguments_of(item)]
+    raise RepositoryError(f"a repository is a path, a URI, a dict or RepositoryArgs, not a {type(given).__name__}")
+
+
+def _one_of(data_id: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    if data_id is not None and other is not None:
+        raise DataIdError("data_id and dataId are two spellings of one argument: give one of them")
+    return data_id if data_id is not None else other
+
+
+def _orders(order_by: str | Sequence[str] | None, keys: Sequence[str]) -> list[tuple[str, bool]]:
+    if order_by is None:
+        return []
+    orders = []
+    for word in [order_by] if isinstance(order_by, str) else order_by:
+        key = word.lstrip("-+")
+        if key not in keys:
+            raise ParameterError(f"order_by={word!r}: no such key{did_you_mean(key, keys)}; there are: {listing(keys)}")
+        orders.append((key, word.startswith("-")))
+    return orders
+
+
+def _filtered(
+    relation: Relation,
+    standard: Mapping[str, KeyValue],
+    where: str | None,
+    facts: Mapping[str, Mapping[tuple[KeyValue, ...], KeyValue]],
+    implied: Mapping[str, tuple[str, ...]],
+) -> set[tuple[KeyValue, ...]]:
+    expression = None if where is None else parse_where(where)
+    if expression is not None:
+        known = [*relation.keys, *implied]
+        for name in expression.names:
+            if name not in known:
+                raise ParameterError(
+                    f"where={where!r}: no such key {name!r}{did_you_mean(name, known)}; there are: {listing(known)}"
+                )
+    asked = {key: value for key, value in standard.items() if key in facts}
+    if expression is None and not asked:
+        return relation.rows
+    kept = set()
+    for row in relation.rows:
+        values: dict[str, KeyValue | None] = dict(zip(relation.keys, row, strict=True))
+        for key, known_facts in facts.items():
+            # Facts are kept by their keys in alphabetical order.
+            values[key] = known_facts.get(tuple(values[other] for other in sorted(implied[key])))  # type: ignore[misc]
+        if any(values[key] != value for key, value in asked.items()):
+            continue
+        if expression is None or expression.evaluate(values):
+            kept.add(row)
+    return kept
+

@@ -1,0 +1,357 @@
+"""The commands. Each opens a Butler, asks it one thing and prints the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from . import show
+
+if TYPE_CHECKING:
+    from .. import Butler
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_MISTAKE = 2
+
+
+class _Command(click.Group):
+    """A group that tells a user's mistake in one message, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from ..errors import BunterError
+
+        try:
+            return super().invoke(ctx)
+        except BunterError as error:
+            _fail(str(error))
+        except OSError as error:
+            _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"bunter: {message}", err=True)
+    raise SystemExit(_MISTAKE)
+
+
+def _repository(function: F) -> F:
+    """Add the options that say which repository, and what of it to trust."""
+    function = click.option(
+        "--trust-path",
+        "trust_paths",
+        multiple=True,
+        type=click.Path(),
+        help="Read files under this folder outside the repository. Can be repeated.",
+    )(function)
+    return click.option(
+        "--repo",
+        "-r",
+        default=".",
+        envvar="BUNTER_REPO",
+        show_default=True,
+        show_envvar=True,
+        help="Root of the repository.",
+    )(function)
+
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_name = click.argument("name")
+_data_id = click.argument("data_id", nargs=-1, metavar="[KEY=VALUE]...")
+
+
+@click.group(cls=_Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="bunter")
+def bunter() -> None:
+    """Bunter: a data butler for astronomy whose centre is the composite dataset.
+
+    A dataset is named type[:stage][.component], for example calexp:jointcal.wcs, and chosen by a data ID,
+    for example visit=1 ccd=N3.
+    """
+
+
+@bunter.command()
+@click.argument("root", type=click.Path())
+@click.option("--policy", "-p", type=click.Path(exists=True, dir_okay=False), help="Definitions (YAML) to store in it.")
+@click.option("--parent", multiple=True, type=click.Path(), help="A repository that it builds on. Can be repeated.")
+def init(root: str, policy: str | None, parent: tuple[str, ...]) -> None:
+    """Make a repository at ROOT."""
+    from .. import Butler, RepositoryArgs
+
+    with Butler(inputs=list(parent) or None, outputs=RepositoryArgs(root, policy=policy)) as butler:
+        count = len(list(butler.dataset_types()))
+    click.echo(
+        f"{root}: a repository with {count} dataset types" + (f", parents {', '.join(parent)}" if parent else "")
+    )
+
+
+@bunter.command()
+@click.argument("policy", required=False, type=click.Path(exists=True, dir_okay=False))
+@click.option("--alias", "aliases", multiple=True, metavar="NAME=TARGET", help="Let a bare name mean another.")
+@_repository
+def define(policy: str | None, aliases: tuple[str, ...], repo: str, trust_paths: tuple[str, ...]) -> None:
+    """Add the definitions of a POLICY file (YAML), or aliases, to a repository."""
+    if policy is None and not aliases:
+        raise click.UsageError("nothing to define: give a policy file or --alias NAME=TARGET")
+    with _open(repo, trust_paths, write=True) as butler:
+        if policy is not None:
+            butler.define(Path(policy))
+        for text in aliases:
+            name, _, target = text.partition("=")
+            if not target:
+                raise click.UsageError(f"--alias {text}: write NAME=TARGET, for example calexp=calexp:jointcal")
+            butler.alias(name, target)
+        click.echo(f"{repo}: {len(list(butler.dataset_types()))} dataset types")
+
+
+@bunter.command()
+@_repository
+@_json
+def types(repo: str, trust_paths: tuple[str, ...], as_json: bool) -> None:
+    """List the dataset types of a repository and its parents, with their keys."""
+    with _open(repo, trust_paths) as butler:
+        found = {str(name): dict(butler.keys(str(name))) for name in butler.dataset_types()}
+    if as_json:
+        show.as_json({name: {key: _kind(kind) for key, kind in keys.items()} for name, keys in found.items()})
+    else:
+        rows = [
+            (name, ", ".join(f"{key}: {_kind(kind)}" for key, kind in keys.items())) for name, keys in found.items()
+        ]
+        show.table(("TYPE", "KEYS"), rows)
+
+
+@bunter.command()
+@_name
+@click.argument("files", nargs=-1, required=True)
+@click.option("--id", "data_id", multiple=True, metavar="KEY=VALUE", help="A key that all files have. Can be repeated.")
+@click.option("--mode", type=click.Choice(["direct", "copy", "move", "hardlink", "symlink"]), default="direct",
+              show_default=True, help="Leave the files in place, or bring them into the repository.")  # fmt: skip
+@click.option("--scan", type=click.Choice(["none", "headers", "full"]), default="headers", show_default=True,
+              help="What to read of each file; full records checksums.")  # fmt: skip
+@click.option("--template", help="Path template to match instead of the definition's.")
+@click.option("--on-exists", type=click.Choice(["error", "skip", "replace"]), default="error", show_default=True)
+@_repository
+@_json
+def ingest(
+    name: str,
+    files: tuple[str, ...],
+    data_id: tuple[str, ...],
+    mode: str,
+    scan: str,
+    template: str | None,
+    on_exists: str,
+    repo: str,
+    trust_paths: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Record FILES (paths or globs) as datasets NAME; all of them or none."""
+    with _open(repo, trust_paths, write=True) as butler, show.working(f"ingesting {name}"):
+        refs = butler.ingest(
+            name,
+            list(files),
+            mode=mode,
+            scan=scan,
+            data_id=_parsed(butler, name, data_id) or None,
+            template=template,
+            on_exists=on_exists,
+        )
+        found = [_of(ref) for ref in refs]
+    if as_json:
+        show.as_json(found)
+    else:
+        click.echo(f"{name}: {len(found)} {'dataset' if len(found) == 1 else 'datasets'} in {repo}")
+
+
+@bunter.command()
+@_name
+@_data_id
+@click.option("--where", "-w", help="A condition, for example \"filter in ('g', 'r') and visit > 100\".")
+@click.option("--order-by", help="Keys, separated by commas; -key sorts backwards.")
+@click.option("--limit", type=click.IntRange(min=1))
+@_repository
+@_json
+def ls(
+    name: str,
+    data_id: tuple[str, ...],
+    where: str | None,
+    order_by: str | None,
+    limit: int | None,
+    repo: str,
+    trust_paths: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """List the datasets NAME whose data IDs agree with KEY=VALUE."""
+    with _open(repo, trust_paths) as butler:
+        order = order_by.split(",") if order_by else None
+        query = butler.query(name, _parsed(butler, name, data_id), where=where, order_by=order, limit=limit)
+        found = [_of(ref) for ref in query]
+        keys = list(butler.keys(name))
+    if as_json:
+        show.as_json(found)
+        return
+    keys = [key for key in keys if any(key in row["data_id"] for row in found)] or keys
+    rows = [[*(row["data_id"].get(key) for key in keys), row["repository"], row["uri"]] for row in found]
+    show.table([*(key.upper() for key in keys), "REPOSITORY", "FILE"], rows)
+    click.echo(f"{len(found)} {'dataset' if len(found) == 1 else 'datasets'}", err=True)
+
+
+@bunter.command()
+@_name
+@_data_id
+@_repository
+@_json
+def plan(name: str, data_id: tuple[str, ...], repo: str, trust_paths: tuple[str, ...], as_json: bool) -> None:
+    """Show where every part of a dataset would be read from."""
+    with _open(repo, trust_paths) as butler:
+        found = butler.plan(name, _parsed(butler, name, data_id))
+    if as_json:
+        show.as_json(found.to_dict())
+    else:
+        click.echo(str(found))
+
+
+@bunter.command()
+@_name
+@_data_id
+@click.option("--output", "-o", type=click.Path(dir_okay=False), help="File to write; its suffix chooses the format.")
+@click.option("--overwrite", is_flag=True, help="Write over a file that is there.")
+@click.option("--bbox", metavar="Y0:Y1,X0:X1", help="Read only these pixels (zero-based, half-open).")
+@click.option("--columns", metavar="NAME,...", help="Read only these columns.")
+@_repository
+@_json
+def get(
+    name: str,
+    data_id: tuple[str, ...],
+    output: str | None,
+    overwrite: bool,
+    bbox: str | None,
+    columns: str | None,
+    repo: str,
+    trust_paths: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Get a dataset or a component: write it to a file (-o), or print it."""
+    from .export import export
+
+    if output is not None and Path(output).exists() and not overwrite:
+        raise click.UsageError(f"{output} is there already; --overwrite replaces it")
+    parameters: dict[str, Any] = {}
+    if bbox is not None:
+        parameters["bbox"] = _box(bbox)
+    if columns is not None:
+        parameters["columns"] = columns.split(",")
+    with _open(repo, trust_paths) as butler, show.working(f"getting {name}"):
+        found = butler.get(name, _parsed(butler, name, data_id), parameters=parameters or None)
+        if output is not None:
+            export(found, Path(output))
+    if output is not None:
+        if as_json:
+            show.as_json({"output": output, "bytes": Path(output).stat().st_size})
+        else:
+            click.echo(f"{output}: {Path(output).stat().st_size} bytes")
+    elif as_json:
+        show.as_json(found)
+    else:
+        click.echo(str(found))
+
+
+@bunter.command()
+@_name
+@_data_id
+@_repository
+@_json
+@click.pass_context
+def exists(
+    ctx: click.Context, name: str, data_id: tuple[str, ...], repo: str, trust_paths: tuple[str, ...], as_json: bool
+) -> None:
+    """Tell whether a get would succeed; exit code 0 if so, 1 if not."""
+    with _open(repo, trust_paths) as butler:
+        found = butler.exists(name, _parsed(butler, name, data_id))
+    if as_json:
+        show.as_json(found)
+    else:
+        click.echo("yes" if found else "no")
+    ctx.exit(0 if found else 1)
+
+
+@bunter.command()
+@click.argument("folder", required=False, type=click.Path())
+@click.option("--size", default=2048, show_default=True, help="Pixels along one side of a simulated CCD.")
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(min=0), help="Of the simulated sky.")
+@click.option("--data", type=click.Path(), help="Run on DECam files of the DESI Legacy Imaging Surveys in this folder.")
+@_json
+def demo(folder: str | None, size: int, seed: int, data: str | None, as_json: bool) -> None:
+    """Show the main job: a later stage replaces WCS and zero point, and no pixel is written again.
+
+    Works in FOLDER, which must be new or empty; without it, in a fresh folder that it names.
+    """
+    from tempfile import mkdtemp
+
+    from ..demo import run
+
+    outcome = run(folder or mkdtemp(prefix="bunter-demo-"), size, seed, data, show.console(stderr=as_json))
+    if as_json:
+        show.as_json(outcome.to_dict())
+
+
+def _open(repo: str, trust_paths: Sequence[str], write: bool = False) -> Butler:
+    from .. import Butler
+
+    options: dict[str, Any] = {"trust_paths": tuple(trust_paths)}
+    return Butler(outputs=repo, **options) if write else Butler(repo, **options)
+
+
+def _kind(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) else str(kind)
+
+
+def _parsed(butler: Butler, name: str, items: Sequence[str]) -> dict[str, Any]:
+    """Read ``visit=1`` and ``ccd=N3`` with the types that the keys have."""
+    if not items:
+        return {}
+    kinds: Mapping[str, Any] = butler.keys(name)
+    found: dict[str, Any] = {}
+    for item in items:
+        key, equals, text = item.partition("=")
+        if not equals or not key:
+            raise click.UsageError(f"{item!r} is not a part of a data ID; write KEY=VALUE, for example visit=1 ccd=N3")
+        if key in found:
+            raise click.UsageError(f"{key} is given twice")
+        found[key] = _value(key, text, _kind(kinds.get(key, "")))
+    return found
+
+
+def _value(key: str, text: str, kind: str) -> int | float | str:
+    """Read one value; of a key that the type does not have (``stage``) whatever it looks like."""
+    if kind == "str":
+        return text
+    try:
+        if kind == "float":
+            return float(text)
+        return int(text)
+    except ValueError:
+        if kind not in ("int", "float"):
+            return text
+        wanted = "an integer" if kind == "int" else "a number"
+        raise click.UsageError(f"{key}={text}: the key {key!r} takes {wanted}") from None
+
+
+def _box(text: str) -> tuple[slice, slice]:
+    try:
+        y, x = ([int(number) for number in side.split(":")] for side in text.split(","))
+        (y0, y1), (x0, x1) = y, x
+    except ValueError:
+        raise click.UsageError(f"--bbox {text}: write Y0:Y1,X0:X1, for example 10:60,20:80") from None
+    return slice(y0, y1), slice(x0, x1)
+
+
+def _of(ref: Any) -> dict[str, Any]:
+    return {
+        "name": str(ref.name),
+        "data_id": dict(ref.data_id),
+        "uuid": None if ref.uuid is None else str(ref.uuid),
+        "repository": None if ref.repository is None else str(ref.repository),
+        "uri": None if ref.uri is None else str(ref.uri),
+    }

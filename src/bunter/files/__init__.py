@@ -1,0 +1,1 @@
+"""Where the bytes are: file stores, one module a kind."""

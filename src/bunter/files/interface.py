@@ -1,0 +1,78 @@
+"""What a file store can do, a protocol for each capability."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Protocol
+
+from ..formats.interface import Layout, Source
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One file as a registry remembers it.
+
+    Attributes
+    ----------
+    path : str
+        Relative to the repository's root (POSIX), or absolute for files ingested in place.
+    owned : bool
+        Whether the repository made the file, and may remove it.
+    size : int
+        Bytes.
+    modified : int or None
+        Modification time in ns since 1970, for files that are not owned.
+    checksum : str or None
+        XXH3-128 of the whole file, hexadecimal.
+    layout : dict
+        What the format recorded of the inside.
+    """
+
+    path: str
+    owned: bool
+    size: int
+    modified: int | None
+    checksum: str | None
+    layout: Layout
+
+
+class ReadableFiles(Protocol):
+    """Files that can be read, whole or by ranges."""
+
+    def open(self, file: StoredFile) -> ClosableSource:
+        """Open a file for reading; nothing is read yet."""
+
+    def uri(self, path: str) -> str:
+        """Return where the file is, for people and other programs."""
+
+
+class ClosableSource(Source, Protocol):
+    """A source and the end of it."""
+
+    def close(self) -> None:
+        """Give back what the source holds."""
+
+
+class WritableFiles(ReadableFiles, Protocol):
+    """Files that can be written, each whole or not at all."""
+
+    def draft(self, path: str) -> Draft:
+        """Begin a file that nobody sees until `Draft.publish`."""
+
+    def remove(self, path: str) -> None:
+        """Remove a file that is owned."""
+
+    def sync(self) -> None:
+        """Make the folders of all files published since the last call durable."""
+
+
+class Draft(Protocol):
+    """A file that is being written."""
+
+    stream: BinaryIO
+
+    def publish(self, taken: Any) -> str:
+        """Give the file its name and return it; a taken name gets the next mark."""
+
+    def drop(self) -> None:
+        """Remove it again, published or not."""

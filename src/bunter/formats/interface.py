@@ -1,0 +1,188 @@
+"""What a format is: the seam between objects in memory and bytes in one file.
+
+A format never sees a registry, a repository or a dataset type; it is told what it needs in an `About`,
+reads from a `Source` and writes to a binary file object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, ClassVar, Protocol, TypeAlias
+
+from ..definitions.model import Each, PartDefinition
+from ..errors import FormatError, ParameterError
+from ..words import did_you_mean, listing
+
+Layout: TypeAlias = dict[str, Any]
+"""What a format wants to remember of a file's inside (JSON): byte ranges, checksums of parts."""
+
+
+def _untrusted(name: str) -> Any:
+    raise LookupError(name)
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a format is told of the dataset that it reads or writes.
+
+    Attributes
+    ----------
+    name : str
+        The dataset, for messages (``calexp:sfm {'visit': 1}``).
+    python : type or None
+        The class to hand out (already imported); None leaves the choice to the format.
+    parts : mapping of str to PartDefinition
+        The parts of a foreign file; empty for files that Bunter wrote.
+    data_id : mapping
+        The full data ID, for fields in part definitions (``hdu: "{ccd}"``).
+    component : str or None
+        Which component of its composite the dataset is (``calexp:jointcal.wcs``: ``wcs``).
+    find : callable
+        Imports a dotted name if the user trusts it (``convert: mypackage.f``).
+    """
+
+    name: str = "dataset"
+    python: type | None = None
+    parts: Mapping[str, PartDefinition] = field(default_factory=dict)
+    data_id: Mapping[str, Any] = field(default_factory=dict)
+    component: str | None = None
+    find: Callable[[str], Any] = _untrusted
+
+
+class Source(Protocol):
+    """One stored file, opened at most once, closed by whoever made it."""
+
+    name: str
+    """For messages: path or URI."""
+    size: int
+    """Size in bytes."""
+    layout: Layout
+    """What the format recorded when the file was written or ingested; ``{}`` if nothing."""
+    local_path: str | None
+    """Path on local disk for libraries that open files by name, or None."""
+
+    def read_range(self, offset: int, length: int, checksum: str | None = None) -> memoryview:
+        """Read bytes into a fresh, writable buffer; a short read or a wrong checksum is an `IntegrityError`."""
+
+    def read_all(self) -> memoryview:
+        """Read the whole file, verified against its recorded checksum if there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Where a part lies in its file: bytes ``offset`` to ``offset + length``."""
+
+    offset: int
+    length: int
+
+
+class Format:
+    """Base of all formats: ``write`` and ``read``, and what a format can do beyond them.
+
+    Attributes
+    ----------
+    name : str
+        The storage name in policies.
+    suffix : str
+        The file suffix that goes with it (``.fits``).
+    parameters : tuple of str
+        The read parameters that a read of the whole takes (``("columns",)``).
+    reads_parts : bool
+        Whether one part can be read without reading the whole.
+    writes : bool
+        Whether `write` is possible at all (``Fits`` reads foreign files only).
+    lossy : bool
+        Whether what is read back may differ from what was written.
+    """
+
+    name: ClassVar[str]
+    suffix: ClassVar[str] = ""
+    parameters: ClassVar[tuple[str, ...]] = ()
+    reads_parts: ClassVar[bool] = False
+    writes: ClassVar[bool] = True
+    lossy: ClassVar[bool] = False
+
+    def write(self, obj: Any, out: BinaryIO, about: About) -> Layout:
+        """Write `obj` to the empty file `out` (readable and seekable too), deterministically.
+
+        Returns
+        -------
+        dict
+            The file's layout, as `scan` with checksums would give it; ``{}`` if there is none.
+
+        Raises
+        ------
+        FormatError
+            If the format cannot hold the object; says what it can hold.
+        """
+        raise NotImplementedError
+
+    def read(self, source: Source, about: About, parameters: Mapping[str, Any]) -> Any:
+        """Read the whole object, or the selection that `parameters` (already checked by name) make."""
+        raise NotImplementedError
+
+    def components(self, about: About) -> Mapping[str, str]:
+        """Return the names of the components of a stored dataset and the dotted names of their types ("" unknown).
+
+        The parts of the definition, else what the Python type declares.
+        """
+        from ..components import declared_components
+
+        if about.parts:
+            return {name: part.python or "" for name, part in about.parts.items()}
+        return declared_components(about.python)
+
+    def part_parameters(self, part: str, about: About) -> tuple[str, ...]:
+        """Return the names of the read parameters that a part takes (``bbox`` for planes)."""
+        return ()
+
+    def read_parts(
+        self, source: Source, wanted: Mapping[str, Mapping[str, Any]], about: About
+    ) -> dict[str, Any]:
+        """Read some parts: ``{part name as in components(): parameters}``; absent parts come as None.
+
+        The base reads the whole and takes the attributes.
+        """
+        from ..components import get_component
+
+        whole = self.read(source, about, {})
+        return {part: get_component(whole, part) for part in wanted}
+
+    def part_ranges(self, layout: Layout, part: str, about: About) -> Sequence[Range] | None:
+        """Return the bytes that a read of `part` takes, or None if that is the whole file or unknown."""
+        return None
+
+    def scan(self, source: Source, about: About, checksums: bool) -> Layout:
+        """Index a file that is there already (ingest); checks that it is of this format at all."""
+        return {}
+
+    def cards(self, source: Source, about: About, names: Sequence[str]) -> dict[str, Any]:
+        """Return the header cards of those names that the file has (``idFrom``)."""
+        raise FormatError(f"{about.name}: files of storage {self.name} have no header cards, so no idFrom")
+
+    def members(self, source: Source, about: About, each: Each) -> list[dict[str, Any]]:
+        """Return the keys of the datasets that one file holds (``each`` by HDU or by columns)."""
+        raise FormatError(f"{about.name}: files of storage {self.name} hold one dataset each, so no 'each: {each.kind}'")
+
+    def equal(self, a: Any, b: Any, about: About) -> bool:
+        """Tell whether two objects are the same content, as this format reads them back."""
+        from .equality import same_values
+
+        return same_values(a, b)
+
+    def is_stored(self, obj: Any, layout: Layout, part: str | None, about: About) -> bool | None:
+        """Tell from checksums alone whether `obj` is what is stored as `part`; None: cannot tell.
+
+        Never answers False merely because checksums differ while values could be equal.
+        """
+        return None
+
+    def check_parameters(self, parameters: Mapping[str, Any], known: Sequence[str], about: About) -> None:
+        """Refuse unknown read parameters with a `ParameterError`."""
+        for name in parameters:
+            if name not in known:
+                raise ParameterError(
+                    f"{about.name}: unknown parameter {name!r}{did_you_mean(name, known)}; "
+                    f"this read takes: {listing(known)}"
+                )

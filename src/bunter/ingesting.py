@@ -1,0 +1,469 @@
+"""Ingest: files that are there already become datasets, all of them or none."""
+
+from __future__ import annotations
+
+import glob
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from . import __version__, formats
+from .context import Context
+from .dataid import DataId, KeyValue, check_value
+from .definitions.model import StoredType
+from .errors import AssemblyError, BunterError, DataIdError, DatasetExistsError, FormatError, ParameterError
+from .files.interface import StoredFile
+from .files.local import LocalDraft, LocalSource, checksum_of
+from .formats.interface import About, Format
+from .putting import Staged, commit
+from .reading import writing_of
+from .registry.interface import NewDataset, Record
+from .repository import Overlay
+from .templates import Template
+from .words import did_you_mean, listing
+
+MODES = ("direct", "copy", "move", "hardlink", "symlink")
+SCANS = ("none", "headers", "full")
+ON_EXISTS = ("error", "skip", "replace")
+Progress = Callable[[int, int], None]
+
+
+def check_choice(word: str, value: object, choices: Sequence[str]) -> None:
+    """Raise `ParameterError` if an option is not one of its choices."""
+    if value not in choices:
+        raise ParameterError(
+            f"{word}={value!r}{did_you_mean(str(value), choices)}; it is one of: {listing(choices)}"
+        )
+
+
+@dataclass(slots=True)
+class _File:
+    """One file to ingest and what is known of its datasets."""
+
+    path: str
+    columns: dict[str, Any]
+    data_ids: list[DataId] = field(default_factory=list)
+    values: dict[str, KeyValue] = field(default_factory=dict)
+    status: os.stat_result | None = None
+    stored: StoredFile | None = None
+
+
+def listed_files(files: Any) -> list[tuple[str, dict[str, Any]]]:
+    """Return (path, columns) for paths, globs, or a table with a ``path`` column.
+
+    Raises
+    ------
+    ParameterError
+        If there is no path in what was given, or a glob matches nothing.
+    """
+    if isinstance(files, str | os.PathLike):
+        return [(path, {}) for path in _globbed(os.fspath(files))]
+    if isinstance(files, Mapping):
+        return _rows({str(name): list(column) for name, column in files.items()})
+    if hasattr(files, "colnames"):
+        return _rows({name: _plain_column(files[name]) for name in files.colnames})
+    if hasattr(files, "to_pydict"):
+        return _rows(files.to_pydict())
+    if hasattr(files, "to_dict") and hasattr(files, "columns"):
+        return _rows({str(name): list(files[name]) for name in files.columns})
+    if isinstance(files, Iterable):
+        found: list[tuple[str, dict[str, Any]]] = []
+        for item in files:
+            if isinstance(item, str | os.PathLike):
+                found += [(path, {}) for path in _globbed(os.fspath(item))]
+            elif isinstance(item, Mapping) and "path" in item:
+                found.append((os.fspath(item["path"]), {k: v for k, v in item.items() if k != "path"}))
+            else:
+                raise ParameterError(f"files: {item!r:.100} is neither a path nor a row with a 'path'")
+        return found
+    raise ParameterError(
+        f"files= takes paths, globs, or a table with a 'path' column, not a {type(files).__name__}"
+    )
+
+
+def _plain_column(column: Any) -> list[Any]:
+    values = column.tolist() if hasattr(column, "tolist") else list(column)
+    return [value.decode() if isinstance(value, bytes) else value for value in values]
+
+
+def _rows(columns: Mapping[str, list[Any]]) -> list[tuple[str, dict[str, Any]]]:
+    if "path" not in columns:
+        raise ParameterError(f"files: the table has no column 'path'; it has: {listing(columns)}")
+    others = [name for name in columns if name != "path"]
+    return [
+        (os.fspath(path), {name: columns[name][row] for name in others}) for row, path in enumerate(columns["path"])
+    ]
+
+
+def _globbed(path: str) -> list[str]:
+    if os.path.isdir(path):
+        raise ParameterError(f"{path} is a folder: name its files, for example {os.path.join(path, '**', '*.fits')!r}")
+    if not os.path.exists(path) and glob.has_magic(path):
+        found = sorted(p for p in glob.glob(path, recursive=True) if os.path.isfile(p))
+        if not found:
+            raise ParameterError(f"no file matches {path!r}")
+        return found
+    return [path]
+
+
+class Ingest:
+    """One ingest.
+
+    Parameters
+    ----------
+    context : Context
+        Of the Butler's call.
+    stored : StoredType
+        What the files are.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        stored: StoredType,
+        *,
+        mode: str,
+        scan: str,
+        data_id: Mapping[str, KeyValue],
+        template: str | None,
+        on_exists: str,
+        producer: str,
+        progress: Progress | None,
+    ) -> None:
+        check_choice("mode", mode, MODES)
+        check_choice("scan", scan, SCANS)
+        check_choice("on_exists", on_exists, ON_EXISTS)
+        self.context = context
+        self.output = context.need_output()
+        self.stored = stored
+        self.mode = mode
+        self.scan = scan
+        self.on_exists = on_exists
+        self.given = dict(data_id)
+        self.kinds = {**context.definitions.key_types}
+        self.template = Template(template) if template is not None else stored.template
+        if self.template is not None:
+            for name, kind in self.template.kinds.items():
+                self.kinds.setdefault(name, kind or "str")
+        self.format: Format = formats.find(stored.storage)
+        self.producer = producer
+        self.progress = progress
+        self.staged = Staged()
+        self._needs_place = mode != "direct"
+        if self._needs_place and stored.template is None:
+            raise ParameterError(f"mode={mode!r}: {stored.name!r} has no template, so there is no place for files of it")
+
+    def run(self, files: Any) -> list[tuple[str, DataId, Any]]:
+        """Ingest files; return (type, data ID, UUID) of each dataset, old or new."""
+        found = [_File(path, columns) for path, columns in listed_files(files)]
+        self._identify(found)
+        results: list[tuple[str, DataId, Any]] = []
+        try:
+            self._stage(found, results)
+            self.output.files.sync()
+            if self.staged.changes:
+                self._list_folders(found)
+                first = self.context.chain.order[0]
+                if isinstance(first, Overlay):
+                    first.registry.apply([self.staged.changes])
+                    results_given: dict[Any, Any] = {}
+                else:
+                    results_given = commit(self.context, [self.staged])
+                results = [(t, d, results_given.get(u, u)) for t, d, u in results]
+        except BaseException:
+            self.staged.drop()
+            raise
+        if self.mode == "move":
+            for file in found:
+                if file.stored is not None and file.stored.owned:
+                    os.unlink(file.path)
+        return results
+
+    # What the files are
+
+    def _identify(self, found: list[_File]) -> None:
+        unmatched: list[str] = []
+        for number, file in enumerate(found):
+            try:
+                file.status = os.stat(file.path)
+            except OSError as error:
+                unmatched.append(f"{file.path} ({error.strerror})")
+                continue
+            problem = self._identify_one(file)
+            if problem is not None:
+                unmatched.append(f"{file.path} ({problem})")
+            if self.progress is not None and number % 100 == 0:
+                self.progress(number, len(found))
+        if unmatched:
+            shown = "\n  ".join(unmatched[:50]) + (f"\n  and {len(unmatched) - 50} more" if len(unmatched) > 50 else "")
+            raise DataIdError(
+                f"{len(unmatched)} of {len(found)} files cannot be ingested as {self.stored.name!r}; none was.\n  {shown}"
+            )
+
+    def _identify_one(self, file: _File) -> str | None:
+        """Find a file's data IDs; return what is wrong with it, if anything is."""
+        sources: list[tuple[str, dict[str, KeyValue]]] = []
+        sources.append(("the data ID given", dict(self.given)))
+        columns = {key: value for key, value in file.columns.items() if key in self.kinds}
+        sources.append(("the table", self._standard(columns)))
+        matched = None
+        if self.template is not None:
+            matched = self.template.match(os.path.abspath(file.path).replace(os.sep, "/"), self.kinds)
+            if matched is not None:
+                sources.append(("the path", self._standard(matched)))
+        each: list[dict[str, KeyValue]] = [{}]
+        if self.stored.id_from or (self.stored.each is not None and self.stored.each.kind != "values"):
+            with _opened(file) as source:
+                about = self._about(file.path)
+                if self.stored.id_from:
+                    sources.append(("the header", self._from_cards(source, about)))
+                if self.stored.each is not None and self.stored.each.kind != "values":
+                    each = [self._standard(m) for m in self.format.members(source, about, self.stored.each)]
+        if self.stored.each is not None and self.stored.each.kind == "values":
+            (key, values), *_ = self.stored.each.names.items()
+            each = [self._standard({key: value}) for value in values]
+        merged: dict[str, KeyValue] = {}
+        origin: dict[str, str] = {}
+        for where, values in sources:
+            for key, value in values.items():
+                if key in merged and merged[key] != value:
+                    raise DataIdError(
+                        f"{file.path}: {origin[key]} says {key}={merged[key]!r}, {where} says {key}={value!r}"
+                    )
+                merged.setdefault(key, value)
+                origin.setdefault(key, where)
+        file.values = merged
+        for member in each:
+            if any(key in merged and merged[key] != value for key, value in member.items()):
+                # A file of many datasets of which this call wants some.
+                continue
+            full = {**merged, **member}
+            missing = [key for key in self.stored.keys if key not in full]
+            if missing:
+                hint = "its path does not match the template" if self.template is not None and matched is None else ""
+                return "; ".join(part for part in (f"no value for {listing(missing)}", hint) if part)
+            file.data_ids.append(DataId({key: full[key] for key in self.stored.keys}))
+            self._note_implied(full)
+        if not file.data_ids:
+            return "it holds no dataset that agrees with the data ID"
+        return None
+
+    def _standard(self, values: Mapping[str, Any]) -> dict[str, KeyValue]:
+        standard: dict[str, KeyValue] = {}
+        for key, value in values.items():
+            kind = self.kinds.get(key, "str")
+            plain = value.item() if hasattr(value, "item") else value
+            if isinstance(plain, bytes):
+                plain = plain.decode("ascii", "replace")
+            if isinstance(plain, str) and kind != "str":
+                plain = _number(key, plain.strip(), kind)
+            elif isinstance(plain, str):
+                plain = plain.strip()
+            elif kind == "str" and isinstance(plain, int) and not isinstance(plain, bool):
+                plain = str(plain)
+            elif kind == "int" and isinstance(plain, float) and plain.is_integer():
+                plain = int(plain)
+            standard[key] = check_value(key, plain, kind)
+        return standard
+
+    def _from_cards(self, source: LocalSource, about: About) -> dict[str, KeyValue]:
+        wanted = {match.card for match in self.stored.id_from.values()}
+        cards = self.format.cards(source, about, sorted(wanted))
+        found: dict[str, Any] = {}
+        for key, match in self.stored.id_from.items():
+            if match.card not in cards:
+                continue
+            value = cards[match.card]
+            if match.match is not None:
+                read = Template(match.match).match(str(value).strip(), self.kinds)
+                if read is None or key not in read:
+                    raise DataIdError(
+                        f"{source.name}: the card {match.card} = {value!r} does not match {match.match!r}, "
+                        f"which should give {key!r}"
+                    )
+                value = read[key]
+            found[key] = value
+        return self._standard(found)
+
+    def _note_implied(self, full: Mapping[str, KeyValue]) -> None:
+        for key, given in self.context.definitions.implied.items():
+            if key in full and all(other in full for other in given):
+                fact = key, tuple((other, full[other]) for other in given)
+                known = self.staged.changes.implied.setdefault(fact, full[key])
+                if known != full[key]:
+                    what = ", ".join(f"{other}={full[other]!r}" for other in given)
+                    raise DataIdError(f"two files disagree: {what} has {key}={known!r} and {key}={full[key]!r}")
+
+    def _about(self, path: str) -> About:
+        return About(path, None, self.stored.parts, dict(self.given), None, self.context.opener.importer.find)
+
+    # What becomes of them
+
+    def _stage(self, found: list[_File], results: list[tuple[str, DataId, Any]]) -> None:
+        now = time.time_ns() // 1000
+        by = f"bunter {__version__}" + (f"; {self.producer}" if self.producer else "")
+        component = self.stored.name.partition(".")[2].rpartition(".")[2] or None
+        writing = writing_of(self.stored, component)
+        kinds = {key: self.context.definitions.key_types[key] for key in self.stored.keys}
+        nothing_yet = all(r.registry.keys_of(self.stored.name) is None for r in self.context.nearest_output())
+        staged_here: dict[DataId, tuple[_File, NewDataset]] = {}
+        conflicts: list[str] = []
+        for number, file in enumerate(found):
+            for data_id in file.data_ids:
+                existing = None if nothing_yet else self._existing(data_id)
+                if existing is not None and self._unchanged(file, existing):
+                    results.append((self.stored.name, data_id, existing.uuid))
+                    continue
+                twin = staged_here.get(data_id)
+                if twin is not None:
+                    if self.on_exists == "skip" or checksum_of(file.path) == checksum_of(twin[0].path):
+                        continue
+                    conflicts.append(f"{data_id} is in {twin[0].path} and, different, in {file.path}")
+                    continue
+                if existing is not None:
+                    if self.on_exists == "skip":
+                        results.append((self.stored.name, data_id, existing.uuid))
+                        continue
+                    if self.on_exists == "error":
+                        conflicts.append(f"{data_id} ({file.path}) exists in {self.output.root} with other content")
+                        continue
+                new = NewDataset(
+                    self.stored.name, kinds, data_id, uuid4(), self._stored_file(file), writing, now, by,
+                    replaces=existing is not None,
+                )  # fmt: skip
+                staged_here[data_id] = file, new
+                self.staged.changes.datasets.append(new)
+                self.staged.changes.repins.append((self.stored.name, data_id, new.uuid))
+                results.append((self.stored.name, data_id, new.uuid))
+            if self.progress is not None and number % 20 == 0:
+                self.progress(number, len(found))
+        if conflicts:
+            shown = "\n  ".join(conflicts[:50])
+            raise DatasetExistsError(
+                f"{len(conflicts)} datasets of {self.stored.name!r} would be overwritten; nothing was ingested. "
+                f"Say on_exists='skip' or on_exists='replace'.\n  {shown}"
+            )
+
+    def _existing(self, data_id: DataId) -> Record | None:
+        locator = self.context.locator("nearest")
+        for repository in self.context.nearest_output():
+            record = locator.direct(repository, self.stored.name, data_id)
+            if record is not None:
+                return record
+        return None
+
+    def _unchanged(self, file: _File, existing: Record) -> bool:
+        assert file.status is not None
+        known = existing.file
+        if known is None or known.size != file.status.st_size:
+            return False
+        if self.mode == "direct" and not known.owned and known.path == self._direct_path(file.path):
+            if known.modified == file.status.st_mtime_ns:
+                return True
+            return known.checksum is not None and known.checksum == checksum_of(file.path)
+        mine = checksum_of(file.path)
+        if known.checksum is not None:
+            return mine == known.checksum
+        return mine == checksum_of(self.output.files.absolute(known.path))
+
+    def _direct_path(self, path: str) -> str:
+        place = os.path.realpath(path)
+        inside = os.path.relpath(place, self.output.root)
+        return place if inside.startswith("..") or os.path.isabs(inside) else inside.replace(os.sep, "/")
+
+    def _stored_file(self, file: _File) -> StoredFile:
+        if file.stored is not None:
+            return file.stored
+        assert file.status is not None
+        layout, checksum = {}, None
+        if self.scan != "none":
+            with _opened(file) as source:
+                try:
+                    layout = self.format.scan(source, self._about(file.path), self.scan == "full")
+                except BunterError:
+                    raise
+                except Exception as error:
+                    raise FormatError(
+                        f"{file.path} is not a file of storage {self.format.name}: {type(error).__name__}: {error}"
+                    ) from error
+            if self.scan == "full":
+                checksum = checksum_of(file.path)
+        if self._needs_place:
+            file.stored = self._place(file, layout)
+        else:
+            path = self._direct_path(file.path)
+            file.stored = StoredFile(
+                path, False, file.status.st_size, file.status.st_mtime_ns, checksum, layout
+            )
+        return file.stored
+
+    def _place(self, file: _File, layout: dict[str, Any]) -> StoredFile:
+        assert self.stored.template is not None
+        assert file.status is not None
+        missing = [name for name in self.stored.template.fields if name not in {**file.values, **file.data_ids[0]}]
+        if missing:
+            raise DataIdError(f"{file.path}: the template of {self.stored.name!r} needs {listing(missing)}")
+        path = self.stored.template.format({**file.values, **file.data_ids[0]})
+        draft = self.output.files.draft(path)
+        self.staged.drafts.append(draft)
+        _fill(draft, file.path, self.mode)
+        published = draft.publish(self._path_taken)
+        checksum = draft.checksum if self.mode in ("copy", "move") else None
+        return StoredFile(published, True, file.status.st_size, None, checksum, layout)
+
+    def _path_taken(self, path: str) -> bool:
+        return any(repository.registry.path_taken(path) for repository in self.context.nearest_output())
+
+    def _list_folders(self, found: list[_File]) -> None:
+        if self.mode not in ("direct", "symlink"):
+            return
+        folders = {os.path.dirname(os.path.realpath(file.path)) for file in found}
+        self.output.list_folders(_topmost(folders))
+
+
+def _topmost(folders: Iterable[str]) -> list[str]:
+    """Return the folders that lie in none of the others."""
+    top: list[str] = []
+    for folder in sorted(folders):
+        if not top or not (folder + os.sep).startswith(top[-1] + os.sep):
+            top.append(folder)
+    return top
+
+
+def _number(key: str, text: str, kind: str) -> KeyValue:
+    try:
+        return int(text) if kind == "int" else float(text)
+    except ValueError:
+        raise DataIdError(f"{key}={text!r}: the key {key!r} is a {kind}") from None
+
+
+def _fill(draft: LocalDraft, path: str, mode: str) -> None:
+    if mode in ("hardlink", "symlink"):
+        draft.link(path, symbolic=mode == "symlink")
+        return
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 22):
+                draft.stream.write(block)
+    except OSError as error:
+        raise AssemblyError(f"{path} cannot be copied: {error.strerror}") from error
+    draft.finish()
+
+
+class _opened:  # noqa: N801 - reads like a function
+    """A file to ingest, open for a format."""
+
+    def __init__(self, file: _File) -> None:
+        assert file.status is not None
+        stored = StoredFile(file.path, False, file.status.st_size, None, None, {})
+        self._source = LocalSource(file.path, stored)
+
+    def __enter__(self) -> LocalSource:
+        return self._source
+
+    def __exit__(self, *_: object) -> None:
+        self._source.close()
+

@@ -1,0 +1,368 @@
+"""Where each branch of a plan is: the nearest repository for every leaf, unless a pin settles it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+from uuid import UUID
+
+from .dataid import DataId
+from .errors import AmbiguousDatasetError
+from .plan import Absent, Branch, Gather, Leaf, Node, Planner
+from .registry.interface import Pin, Record
+from .repository import Chain, Repository
+
+Resolve: TypeAlias = Literal["pinned", "nearest", "exact"]
+State: TypeAlias = Literal["found", "absent", "missing", "gone"]
+
+
+@dataclass(slots=True)
+class Found:
+    """A record and the repository that holds it."""
+
+    repository: Repository
+    record: Record
+
+
+@dataclass(slots=True)
+class Located:
+    """A leaf and where it is.
+
+    Attributes
+    ----------
+    state : {"found", "absent", "missing", "gone"}
+        ``absent``: an optional component that is not there; ``gone``: what was pinned was purged.
+    pinned : bool
+        Whether a pin chose it.
+    masks : UUID or None
+        The pinned dataset that a nearer one masks.
+    """
+
+    leaf: Leaf | Absent
+    state: State
+    found: Found | None = None
+    pinned: bool = False
+    masks: UUID | None = None
+    note: str = ""
+    searched: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class LocatedNode:
+    """A composite and where its branches are.
+
+    Attributes
+    ----------
+    put : Found or None
+        The composite as it was put, if it was.
+    """
+
+    node: Node
+    branches: dict[str, LocatedBranch]
+    put: Found | None = None
+
+
+@dataclass(slots=True)
+class LocatedList:
+    """The members of a list, in key order."""
+
+    gather: Gather
+    members: list[tuple[DataId, LocatedBranch]]
+    pinned: bool = False
+    searched: tuple[str, ...] = ()
+
+
+LocatedBranch: TypeAlias = Located | LocatedNode | LocatedList
+
+_Pins: TypeAlias = dict[UUID, dict[str, list[Pin]]]
+"""Repository -> component path -> pins."""
+
+
+@dataclass(slots=True)
+class _View:
+    """Pins of some composite, and where in it the walk is."""
+
+    pins: _Pins
+    path: str = ""
+
+    def at(self, component: str) -> _View:
+        return _View(self.pins, f"{self.path}.{component}" if self.path else component)
+
+
+@dataclass(slots=True)
+class _Candidate:
+    repository: Repository
+    found: Found | None
+    pin: Pin | None
+    gone: bool = False
+
+
+@dataclass(slots=True)
+class Locator:
+    """Locates the branches of one call; what it looked up it remembers for as long as it lives.
+
+    Parameters
+    ----------
+    chain : Chain
+        What is searched.
+    planner : Planner
+        Expands the members of lists.
+    members : callable
+        ``(name, constraints) -> [data ID]``: the data IDs that a list's members can have.
+    same : callable
+        Tells whether two records, of which neither masks the other, hold equal content.
+    first : bool
+        Take the first where two repositories disagree.
+    """
+
+    chain: Chain
+    planner: Planner
+    members: Callable[[Gather], list[DataId]]
+    same: Callable[[Found, Found], bool]
+    first: bool = False
+    resolve: Resolve = "pinned"
+    _direct: dict[tuple[UUID, str, DataId], Record | None] = field(default_factory=dict)
+
+    def locate(self, branch: Branch, *, optional: bool = False) -> LocatedBranch:
+        """Find every leaf of a tree; what is missing is noted, not raised."""
+        if isinstance(branch, Node) and self.resolve != "nearest":
+            with_snapshots = [repository.registry for repository in self.chain.order]
+            for registry in with_snapshots:
+                registry.begin_read()
+            try:
+                return self._branch(branch, [], optional)
+            finally:
+                for registry in with_snapshots:
+                    registry.end_read()
+        return self._branch(branch, [], optional)
+
+    def at(self, branch: Branch, found: Found) -> LocatedBranch:
+        """Locate a put composite by its own record, wherever nearer ones may be."""
+        if isinstance(branch, Node):
+            return self._node(branch, [], [found])
+        return self._branch(branch, [], False)
+
+    def direct(self, repository: Repository, leaf_type: str, data_id: DataId, part: str = "") -> Record | None:
+        """Return the live dataset that one repository holds for a leaf."""
+        key = repository.id, leaf_type, data_id
+        if key in self._direct:
+            record = self._direct[key]
+            if record is not None or not part:
+                return record
+        record = repository.registry.find(leaf_type, data_id, part)
+        if record is not None and record.uuid in self.chain.hidden:
+            record = None
+        if record is None or not record.part:
+            self._direct[key] = record
+        return record
+
+    def _branch(self, branch: Branch, views: list[_View], optional: bool) -> LocatedBranch:
+        if isinstance(branch, Absent):
+            return Located(branch, "absent", note=f"no {', '.join(branch.missing)} in the data ID")
+        if isinstance(branch, Leaf):
+            return self._leaf(branch, views, optional)
+        if isinstance(branch, Gather):
+            return self._list(branch, views)
+        direct = self._composites(branch, views)
+        return self._node(branch, views, direct)
+
+    def _composites(self, node: Node, views: list[_View]) -> list[Found]:
+        """Return the put composites that count for a node; none masks another."""
+        if self.resolve == "nearest" or not node.complete:
+            return []
+        candidates = self._candidates(
+            [] if node.take else views,
+            lambda repository: self.direct(repository, node.composite.name, node.data_id),
+        )
+        return [candidate.found for candidate in candidates if candidate.found is not None]
+
+    def _node(self, node: Node, views: list[_View], put: list[Found]) -> LocatedNode:
+        own = _View(
+            {
+                found.repository.id: _by_component(
+                    found.repository.registry.pins(node.composite.name, found.record.uuid)
+                )
+                for found in put
+            }
+        )
+        branches: dict[str, LocatedBranch] = {}
+        for name, branch in node.branches.items():
+            if node.take:
+                # The outer composite pinned this very leaf under the path that it has there.
+                inner = [*views, own.at(name)]
+            else:
+                inner = [own.at(name), *(view.at(name) for view in views)]
+            optional = node.definitions[name].optional
+            located = self._branch(branch, inner, optional)
+            if optional and isinstance(located, LocatedNode) and any(True for _ in lacking(located)):
+                located = Located(Absent(branch_name(branch), ()), "absent")
+            branches[name] = located
+        return LocatedNode(node, branches, put[0] if put else None)
+
+    def _pin(self, repository: Repository, views: list[_View]) -> Pin | None:
+        for view in views:
+            pins = view.pins.get(repository.id, {}).get(view.path)
+            if pins and pins[0].member is None:
+                return pins[0]
+        return None
+
+    def _candidates(
+        self, views: list[_View], direct: Callable[[Repository], Record | None]
+    ) -> list[_Candidate]:
+        """Return what the chain holds for one leaf, without what is masked."""
+        found: list[_Candidate] = []
+        pinned_only = self.resolve == "exact" and any(
+            view.path in pins for view in views for pins in view.pins.values()
+        )
+        masked: set[UUID] = set()
+        for repository in self.chain.order:
+            if repository.id in masked:
+                continue
+            pin = self._pin(repository, views) if views else None
+            candidate: _Candidate | None = None
+            if pin is not None:
+                candidate = self._pinned(repository, pin)
+            elif not pinned_only:
+                record = direct(repository)
+                if record is not None:
+                    candidate = _Candidate(repository, Found(repository, record), None)
+            if candidate is not None:
+                found.append(candidate)
+                masked |= self.chain.ancestors[repository.id]
+        return found
+
+    def _pinned(self, repository: Repository, pin: Pin) -> _Candidate:
+        if pin.uuid is None:
+            return _Candidate(repository, None, pin)
+        for other in self.chain.beyond(repository):
+            record = other.registry.by_uuid(pin.type, pin.uuid, pin.part)
+            if record is not None:
+                return _Candidate(repository, Found(other, record), pin)
+        return _Candidate(repository, None, pin, gone=True)
+
+    def _leaf(self, leaf: Leaf, views: list[_View], optional: bool) -> Located:
+        candidates = self._candidates(
+            views, lambda repository: self.direct(repository, leaf.stored.name, leaf.data_id, leaf.part)
+        )
+        searched = tuple(repository.root for repository in self.chain.order)
+        if not candidates:
+            return Located(leaf, "absent" if optional else "missing", searched=searched)
+        chosen = candidates[0]
+        if len(candidates) > 1:
+            self._agree(leaf, candidates)
+        if chosen.gone and chosen.pin is not None:
+            note = f"pinned {chosen.pin.uuid} of {chosen.pin.type}, which was at {chosen.pin.place or 'this repository'}"
+            return Located(leaf, "gone", pinned=True, note=note, searched=searched)
+        if chosen.found is None:
+            return Located(leaf, "absent", pinned=True, note="absent when the composite was put", searched=searched)
+        masks = None
+        if chosen.pin is None and views:
+            beyond = self.chain.ancestors[chosen.repository.id]
+            for repository in self.chain.order:
+                if repository.id in beyond:
+                    pin = self._pin(repository, views)
+                    if pin is not None and pin.uuid != chosen.found.record.uuid:
+                        masks = pin.uuid
+                        break
+        return Located(leaf, "found", chosen.found, chosen.pin is not None, masks, searched=searched)
+
+    def _agree(self, leaf: Leaf, candidates: Sequence[_Candidate]) -> None:
+        if self.first:
+            return
+        chosen = candidates[0]
+        for other in candidates[1:]:
+            a, b = chosen.found, other.found
+            if a is None and b is None:
+                continue
+            if a is not None and b is not None and (a.record.uuid == b.record.uuid or self.same(a, b)):
+                continue
+            raise AmbiguousDatasetError(
+                f"{leaf.name} {leaf.data_id} is in {chosen.repository.root} and, different, in "
+                f"{other.repository.root}; neither is made from the other, so neither masks the other. "
+                "Open one of them alone, put the right one into an output that has both as parents, "
+                "or take the first with on_conflict='first'"
+            )
+
+    def _list(self, gather: Gather, views: list[_View]) -> LocatedList:
+        searched = tuple(repository.root for repository in self.chain.order)
+        members: list[tuple[DataId, LocatedBranch]] = []
+        for repository in self.chain.order if self.resolve != "nearest" else ():
+            for view in views:
+                pins = view.pins.get(repository.id, {}).get(view.path)
+                if not pins:
+                    continue
+                for pin in pins:
+                    if pin.member is None:
+                        continue
+                    branch = self.planner.expand(gather.name, pin.member)
+                    given = _View({repository.id: {"": [_unlisted(pin)]}}) if pin.uuid is not None else None
+                    members.append((pin.member, self._branch(branch, [given] if given else [], False)))
+                return LocatedList(gather, _in_key_order(members), pinned=True, searched=searched)
+        for data_id in self.members(gather):
+            full = {**gather.constraints, **data_id, **gather.fixed}
+            members.append((data_id, self._branch(self.planner.expand(gather.name, full), [], False)))
+        return LocatedList(gather, members, searched=searched)
+
+
+def _unlisted(pin: Pin) -> Pin:
+    return Pin("", None, pin.type, pin.data_id, pin.uuid, pin.part, pin.place)
+
+
+def _in_key_order(members: list[tuple[DataId, LocatedBranch]]) -> list[tuple[DataId, LocatedBranch]]:
+    keys = list(members[0][0]) if members else []
+    return sorted(members, key=lambda member: tuple(member[0][key] for key in keys))
+
+
+def _by_component(pins: list[Pin]) -> dict[str, list[Pin]]:
+    found: dict[str, list[Pin]] = {}
+    for pin in pins:
+        found.setdefault(pin.component, []).append(pin)
+    return found
+
+
+def branch_name(branch: Branch) -> str:
+    """Return the dotted name of what a branch stands for."""
+    if isinstance(branch, Leaf | Absent):
+        return branch.name
+    if isinstance(branch, Gather):
+        return str(branch.name)
+    return f"{branch.composite.name}.{branch.take}" if branch.take else branch.composite.name
+
+
+def located_leaves(branch: LocatedBranch) -> Iterator[Located]:
+    """Walk over the leaves of a located tree."""
+    if isinstance(branch, Located):
+        yield branch
+    elif isinstance(branch, LocatedNode):
+        for inner in branch.branches.values():
+            yield from located_leaves(inner)
+    else:
+        for _, member in branch.members:
+            yield from located_leaves(member)
+
+
+def lacking(branch: LocatedBranch, name: str = "", optional: bool = False) -> Iterator[tuple[str, LocatedBranch]]:
+    """Walk over what a get would fail for: missing leaves, pins that are gone, empty lists."""
+    if isinstance(branch, Located):
+        if branch.state in ("missing", "gone"):
+            yield name, branch
+    elif isinstance(branch, LocatedNode):
+        for inner_name, inner in branch.branches.items():
+            yield from lacking(
+                inner, f"{name}.{inner_name}" if name else inner_name, branch.node.definitions[inner_name].optional
+            )
+    else:
+        if not branch.members and not optional:
+            yield name, branch
+        for data_id, member in branch.members:
+            yield from lacking(member, f"{name}{data_id}")
+
+
+def is_absent(branch: LocatedBranch) -> bool:
+    """Tell whether an optional component has nothing at all."""
+    if isinstance(branch, Located):
+        return branch.state == "absent"
+    if isinstance(branch, LocatedList):
+        return not branch.members
+    return False

@@ -1,0 +1,327 @@
+"""From a definition and a data ID to what has to be found: pure, no I/O.
+
+The result is a tree of branches. A `Leaf` is one stored dataset or a part of one, a `Node` is a composite with
+its branches, a `Gather` is a list whose members only the repositories know, and `Absent` an optional component
+for which the data ID has no keys. ``calexp:jointcal.wcs`` is the same tree as ``calexp:jointcal`` with one branch, which is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from .components import match_component
+from .dataid import DataId, KeyValue, check_key, check_value
+from .definitions import Definitions
+from .definitions.model import ComponentDefinition, CompositeType, PartOfType, StoredType
+from .errors import ComponentNotFoundError, DataIdError
+from .names import DatasetName
+from .words import did_you_mean, listing
+
+Declared: TypeAlias = Callable[[StoredType], Mapping[str, str]]
+"""The components of a stored type: its parts, else what its Python type declares."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One stored dataset, or one part of it."""
+
+    stored: StoredType
+    data_id: DataId
+    part: str = ""
+
+    @property
+    def name(self) -> str:
+        """The dotted name."""
+        return f"{self.stored.name}.{self.part}" if self.part else self.stored.name
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """An optional component whose keys the data ID does not have."""
+
+    name: str
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """Every dataset of a name that agrees with the constraints."""
+
+    name: DatasetName
+    constraints: DataId
+    fixed: DataId
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A composite and those of its components that are wanted.
+
+    Attributes
+    ----------
+    complete : bool
+        Whether the data ID has all keys of the composite, so that a put one can be looked up.
+    take : str
+        The one component that is wanted instead of the whole, ``""`` for the whole.
+    """
+
+    composite: CompositeType
+    data_id: DataId
+    complete: bool
+    definitions: Mapping[str, ComponentDefinition]
+    branches: Mapping[str, Branch] = field(default_factory=dict)
+    take: str = ""
+
+
+Branch: TypeAlias = Leaf | Absent | Gather | Node
+
+
+def standard_data_id(definitions: Definitions, data_id: Mapping[str, object]) -> dict[str, KeyValue]:
+    """Check the keys and values of a data ID against what the definitions know.
+
+    Raises
+    ------
+    DataIdError
+        For a key that no definition knows, and for values that are wrongly typed or unsafe.
+    """
+    kinds = definitions.key_types
+    standard: dict[str, KeyValue] = {}
+    for key, value in data_id.items():
+        kind = kinds.get(check_key(key))
+        if kind is None:
+            raise DataIdError(
+                f"no dataset type of this repository has a key {key!r}{did_you_mean(key, kinds)}; "
+                f"the keys are: {listing(sorted(kinds))}"
+            )
+        standard[key] = check_value(key, value, kind)
+    return standard
+
+
+def rest_of(name: DatasetName, definition_name: str) -> tuple[str, ...]:
+    """Return the components of a name that its definition does not name itself."""
+    return name.component[len(DatasetName.parse(definition_name).component) :]
+
+
+class Planner:
+    """Expands names into trees.
+
+    Parameters
+    ----------
+    definitions : Definitions
+        What the names mean.
+    declared : callable
+        The components of a stored type.
+    """
+
+    def __init__(self, definitions: Definitions, declared: Declared) -> None:
+        self.definitions = definitions
+        self.declared = declared
+        self._components: dict[str, dict[str, ComponentDefinition]] = {}
+        self._keys: dict[str, tuple[str, ...]] = {}
+
+    def components(self, composite: str) -> dict[str, ComponentDefinition]:
+        """Return the components of a composite, those of its base included."""
+        found = self._components.get(composite)
+        if found is None:
+            found = self._components[composite] = self.definitions.components_of(composite, self.declared)
+        return found
+
+    def keys(self, name: DatasetName) -> tuple[str, ...]:
+        """Return the keys that a full data ID of `name` has."""
+        text = str(name)
+        keys = self._keys.get(text)
+        if keys is None:
+            keys = self._keys[text] = tuple(self._keys_of(name))
+        return keys
+
+    def _keys_of(self, name: DatasetName) -> tuple[str, ...]:
+        definition = self.definitions.find(name)
+        rest = rest_of(name, definition.name)
+        if isinstance(definition, StoredType):
+            return definition.keys
+        if isinstance(definition, PartOfType):
+            target = DatasetName.parse(definition.target)
+            target = target.with_component(target.component + rest)
+            return _outer_keys(self.keys(target), definition.data_id)
+        components = self.components(definition.name)
+        if rest:
+            component = components[self._match(definition.name, rest[0], components)]
+            if component.subset or component.data_ids is not None:
+                return ()
+            target = DatasetName.parse(component.dataset_type)
+            return _outer_keys(self.keys(target.with_component(target.component + rest[1:])), component.data_id)
+        keys: dict[str, None] = dict.fromkeys(definition.own_keys)
+        for component in components.values():
+            if component.subset or component.data_ids is not None or component.optional:
+                continue
+            keys |= dict.fromkeys(_outer_keys(self.keys(DatasetName.parse(component.dataset_type)), component.data_id))
+        return tuple(key for key in keys if key not in self._implied_by(keys))
+
+    def _implied_by(self, keys: Mapping[str, None]) -> set[str]:
+        return {
+            key
+            for key, given in self.definitions.implied.items()
+            if key in keys and all(other in keys for other in given)
+        }
+
+    def all_keys(self, name: DatasetName) -> tuple[str, ...]:
+        """Return the keys of `name` and those of its lists and optional components."""
+        keys = dict.fromkeys(self.keys(name))
+        definition = self.definitions.find(name)
+        rest = rest_of(name, definition.name)
+        if isinstance(definition, PartOfType):
+            target = DatasetName.parse(definition.target)
+            target = target.with_component(target.component + rest)
+            keys |= dict.fromkeys(_outer_keys(self.all_keys(target), definition.data_id))
+        elif isinstance(definition, CompositeType):
+            components = self.components(definition.name)
+            if rest:
+                chosen = self._match(definition.name, rest[0], components)
+                components = {chosen: components[chosen]}
+            for component in components.values():
+                target = DatasetName.parse(component.dataset_type)
+                target = target.with_component(target.component + rest[1:])
+                keys |= dict.fromkeys(_outer_keys(self.all_keys(target), component.data_id))
+        return tuple(keys)
+
+    def _match(self, composite: str, name: str, components: Mapping[str, object]) -> str:
+        found = match_component(name, components)
+        if found is None:
+            raise ComponentNotFoundError(
+                f"{composite!r} has no component {name!r}{did_you_mean(name, components)}; "
+                f"it has: {listing(components)}"
+            )
+        return found
+
+    def expand(self, name: DatasetName, data_id: Mapping[str, KeyValue]) -> Branch:
+        """Return the tree of a name; the data ID is standard already.
+
+        Raises
+        ------
+        DatasetTypeNotFoundError, ComponentNotFoundError
+            If the definitions have no such name.
+        MissingKeysError
+            If a key that is needed is missing.
+        """
+        definition = self.definitions.find(name)
+        rest = rest_of(name, definition.name)
+        if isinstance(definition, StoredType):
+            return self._leaf(definition, data_id, rest)
+        if isinstance(definition, PartOfType):
+            target = DatasetName.parse(definition.target)
+            inner = _inner(data_id, definition.data_id)
+            return self.expand(target.with_component(target.component + rest), inner)
+        return self._node(definition, data_id, rest)
+
+    def _leaf(self, stored: StoredType, data_id: Mapping[str, KeyValue], rest: tuple[str, ...]) -> Leaf:
+        missing = [key for key in stored.keys if key not in data_id]
+        if missing:
+            raise MissingKeysError(stored.name, missing)
+        own = DataId({key: data_id[key] for key in stored.keys})
+        if not rest:
+            return Leaf(stored, own)
+        known = self.declared(stored)
+        part = match_component(rest[0], known)
+        if part is None:
+            what = listing(known) if known else "none that can be read by name"
+            raise ComponentNotFoundError(
+                f"{stored.name!r} has no component {rest[0]!r}{did_you_mean(rest[0], known)}; it has: {what}"
+            )
+        if len(rest) > 1:
+            raise ComponentNotFoundError(f"{stored.name}.{part} has no components, so no {'.'.join(rest[1:])!r}")
+        return Leaf(stored, own, part)
+
+    def _node(self, composite: CompositeType, data_id: Mapping[str, KeyValue], rest: tuple[str, ...]) -> Node:
+        components = self.components(composite.name)
+        keys = self.keys(DatasetName.parse(composite.name))
+        complete = all(key in data_id for key in keys)
+        if rest:
+            chosen = self._match(composite.name, rest[0], components)
+            wanted = {chosen: components[chosen]}
+        else:
+            if not complete:
+                raise MissingKeysError(composite.name, [key for key in keys if key not in data_id])
+            wanted = components
+        own = DataId({key: data_id[key] for key in keys if key in data_id})
+        branches = {
+            component.name: self._branch(component, data_id, rest[1:]) for component in wanted.values()
+        }
+        return Node(composite, own, complete, components, branches, chosen if rest else "")
+
+    def _branch(
+        self, component: ComponentDefinition, data_id: Mapping[str, KeyValue], rest: tuple[str, ...]
+    ) -> Branch:
+        target = DatasetName.parse(component.dataset_type)
+        target = target.with_component(target.component + rest)
+        missing_outer = _missing_outer(data_id, component.data_id)
+        if component.subset:
+            inner = _inner(data_id, {k: v for k, v in component.data_id.items() if k not in missing_outer})
+            allowed = self.all_keys(target)
+            constraints = {key: value for key, value in inner.items() if key in allowed}
+            fixed = {key: inner[key] for key in component.data_id if key in inner}
+            return Gather(target, DataId(constraints), DataId(fixed))
+        inner = _inner(data_id, component.data_id) if not missing_outer else dict(data_id)
+        missing = [*missing_outer, *(key for key in self.keys(target) if key not in inner)]
+        if missing:
+            if component.optional:
+                return Absent(str(target), tuple(missing))
+            raise MissingKeysError(str(target), missing)
+        return self.expand(target, inner)
+
+
+class MissingKeysError(DataIdError):
+    """A data ID lacks keys; the butler adds the values that there are before a user sees it."""
+
+    def __init__(self, name: str, missing: list[str]) -> None:
+        super().__init__(f"{name!r} needs {listing(missing)} in the data ID")
+        self.name = name
+        self.missing = tuple(missing)
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        return DataIdError, (str(self),)
+
+
+def renamed(value: object) -> str | None:
+    """Return ``ref_visit`` for the value ``"{ref_visit}"``."""
+    if isinstance(value, str) and value.startswith("{") and value.endswith("}"):
+        return value[1:-1]
+    return None
+
+
+def _outer_keys(keys: tuple[str, ...], data_id: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the keys that a composite needs so that a component with `keys` can be found."""
+    outer: dict[str, None] = {}
+    for key in keys:
+        if key not in data_id:
+            outer[key] = None
+        elif (other := renamed(data_id[key])) is not None:
+            outer[other] = None
+    return tuple(outer)
+
+
+def _missing_outer(data_id: Mapping[str, KeyValue], mapping: Mapping[str, object]) -> list[str]:
+    return [o for value in mapping.values() if (o := renamed(value)) is not None and o not in data_id]
+
+
+def _inner(data_id: Mapping[str, KeyValue], mapping: Mapping[str, object]) -> dict[str, KeyValue]:
+    """Return the component's data ID: the composite's, with fixed values and renamed keys."""
+    inner = dict(data_id)
+    for key, value in mapping.items():
+        other = renamed(value)
+        if other is None:
+            inner[key] = value  # type: ignore[assignment]
+        elif other in data_id:
+            inner[key] = data_id[other]
+        else:
+            raise MissingKeysError(key, [other])
+    return inner
+
+
+def leaves(branch: Branch) -> Iterator[Leaf]:
+    """Walk over the leaves of a tree."""
+    if isinstance(branch, Leaf):
+        yield branch
+    elif isinstance(branch, Node):
+        for inner in branch.branches.values():
+            yield from leaves(inner)

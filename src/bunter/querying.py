@@ -1,0 +1,220 @@
+"""Which data IDs there are: of stored types from the registries, of composites by joining their components."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from .dataid import DataId, KeyValue
+from .definitions.model import CompositeType, PartOfType, StoredType
+from .errors import ComponentNotFoundError
+from .names import DatasetName
+from .plan import Gather, Planner, renamed, rest_of
+from .repository import Chain
+
+
+@dataclass(slots=True)
+class Relation:
+    """A set of rows with named columns."""
+
+    keys: tuple[str, ...]
+    rows: set[tuple[KeyValue, ...]]
+
+    def project(self, keys: Sequence[str]) -> Relation:
+        """Return the distinct rows of some columns."""
+        if tuple(keys) == self.keys:
+            return self
+        at = [self.keys.index(key) for key in keys]
+        return Relation(tuple(keys), {tuple(row[i] for i in at) for row in self.rows})
+
+    def join(self, other: Relation) -> Relation:
+        """Return the natural join."""
+        shared = [key for key in self.keys if key in other.keys]
+        added = [key for key in other.keys if key not in self.keys]
+        mine = [self.keys.index(key) for key in shared]
+        theirs = [other.keys.index(key) for key in shared]
+        new = [other.keys.index(key) for key in added]
+        if not added and len(shared) == len(self.keys) == len(other.keys):
+            return Relation(self.keys, self.rows & other.project(self.keys).rows)
+        matches: dict[tuple[KeyValue, ...], list[tuple[KeyValue, ...]]] = {}
+        for row in other.rows:
+            matches.setdefault(tuple(row[i] for i in theirs), []).append(tuple(row[i] for i in new))
+        rows = {
+            row + extra for row in self.rows for extra in matches.get(tuple(row[i] for i in mine), ())
+        }
+        return Relation((*self.keys, *added), rows)
+
+    def where(self, constraints: Mapping[str, KeyValue]) -> Relation:
+        """Return the rows that agree with the constraints on the columns that there are."""
+        at = [(self.keys.index(key), value) for key, value in constraints.items() if key in self.keys]
+        if not at:
+            return self
+        return Relation(self.keys, {row for row in self.rows if all(row[i] == value for i, value in at)})
+
+
+class Finder:
+    """Enumerates data IDs over a chain of repositories.
+
+    Parameters
+    ----------
+    chain : Chain
+        What is searched.
+    planner : Planner
+        What the names mean.
+    whole : callable
+        ``(composite name, data ID) -> bool``: whether a composite that was put can be read in full.
+    """
+
+    def __init__(
+        self, chain: Chain, planner: Planner, whole: Callable[[DatasetName, Mapping[str, KeyValue]], bool]
+    ) -> None:
+        self._chain = chain
+        self._planner = planner
+        self._whole = whole
+
+    def relation(self, name: DatasetName, constraints: Mapping[str, KeyValue]) -> Relation:
+        """Return the data IDs for which a name can be read, as far as the registries know."""
+        definition = self._planner.definitions.find(name)
+        rest = rest_of(name, definition.name)
+        if isinstance(definition, StoredType):
+            return self._stored(definition, constraints)
+        if isinstance(definition, PartOfType):
+            target = DatasetName.parse(definition.target)
+            target = target.with_component(target.component + rest)
+            return self._through(target, definition.data_id, constraints)
+        return self._composite(name, definition, rest, constraints)
+
+    def _stored(self, stored: StoredType, constraints: Mapping[str, KeyValue]) -> Relation:
+        rows: set[tuple[KeyValue, ...]] = set()
+        for repository in self._chain.order:
+            if self._chain.hidden:
+                shown = [r for r in repository.registry.select(stored.name, constraints) if r.uuid not in self._chain.hidden]
+                found = [tuple(record.data_id.values()) for record in shown]
+            else:
+                found = repository.registry.data_ids(stored.name, constraints)
+            keys = repository.registry.keys_of(stored.name)
+            if found and keys is not None:
+                rows |= Relation(keys, set(found)).project(stored.keys).rows
+        return Relation(stored.keys, rows)
+
+    def _through(
+        self, target: DatasetName, mapping: Mapping[str, object], constraints: Mapping[str, KeyValue]
+    ) -> Relation:
+        """Return the relation of a target in the keys of the composite that refers to it by `mapping`."""
+        inner: dict[str, KeyValue] = {k: v for k, v in constraints.items() if k not in mapping}
+        for key, value in mapping.items():
+            other = renamed(value)
+            if other is None:
+                inner[key] = value  # type: ignore[assignment]
+            elif other in constraints:
+                inner[key] = constraints[other]
+        found = self.relation(target, inner).where(inner)
+        names: list[str] = []
+        at: list[int] = []
+        for index, key in enumerate(found.keys):
+            outer = renamed(mapping[key]) if key in mapping else key
+            if outer is not None and outer not in names:
+                names.append(outer)
+                at.append(index)
+        return Relation(tuple(names), {tuple(row[i] for i in at) for row in found.rows})
+
+    def _composite(
+        self,
+        name: DatasetName,
+        composite: CompositeType,
+        rest: tuple[str, ...],
+        constraints: Mapping[str, KeyValue],
+    ) -> Relation:
+        components = self._planner.components(composite.name)
+        if rest:
+            from .components import match_component
+
+            chosen = match_component(rest[0], components)
+            if chosen is None:
+                # The planner has said so with the nearest right word before anybody came here.
+                raise ComponentNotFoundError(f"{composite.name!r} has no component {rest[0]!r}")
+            component = components[chosen]
+            target = DatasetName.parse(component.dataset_type)
+            return self._through(target.with_component(target.component + rest[1:]), component.data_id, constraints)
+        keys = self._planner.keys(name)
+        joined: Relation | None = None
+        lists: list[Relation] = []
+        seen: set[tuple[str, str]] = set()
+        for component in components.values():
+            if component.optional or component.data_ids is not None:
+                continue
+            target = DatasetName.parse(component.dataset_type)
+            mark = str(target.with_component(())), repr(sorted(component.data_id.items()))
+            stored_whole = self._planner.definitions.find(target)
+            if isinstance(stored_whole, StoredType):
+                # All parts of one stored type are there together: one look serves them all.
+                if mark in seen:
+                    continue
+                seen.add(mark)
+            relation = self._through(target, component.data_id, constraints)
+            if component.subset:
+                lists.append(relation)
+            else:
+                joined = relation if joined is None else joined.join(relation)
+        own = Relation(composite.own_keys, set())
+        if joined is None:
+            joined = self._of_lists(composite, lists, constraints)
+            lists = []
+        for members in lists:
+            shared = [key for key in members.keys if key in joined.keys]
+            joined = joined.join(members.project(shared)) if shared or members.rows else Relation(joined.keys, set())
+        missing = [key for key in keys if key not in joined.keys]
+        if not missing:
+            own = joined.project(keys)
+        else:
+            own = Relation(keys, set())
+        return Relation(keys, own.rows | self._put(name, composite, keys, constraints, own.rows))
+
+    @staticmethod
+    def _of_lists(composite: CompositeType, lists: list[Relation], constraints: Mapping[str, KeyValue]) -> Relation:
+        """Return the data IDs of a pure aggregate: those of its own keys, else the one that was asked for."""
+        if not lists or not all(members.rows for members in lists):
+            return Relation(composite.own_keys, set())
+        joined: Relation | None = None
+        for members in lists:
+            keys = [key for key in composite.own_keys if key in members.keys]
+            part = members.project(keys)
+            joined = part if joined is None else joined.join(part)
+        assert joined is not None
+        return joined
+
+    def _put(
+        self,
+        name: DatasetName,
+        composite: CompositeType,
+        keys: tuple[str, ...],
+        constraints: Mapping[str, KeyValue],
+        known: set[tuple[KeyValue, ...]],
+    ) -> set[tuple[KeyValue, ...]]:
+        """Return the composites that were put and can be read although a component's own name is gone."""
+        more: set[tuple[KeyValue, ...]] = set()
+        for repository in self._chain.order:
+            recorded = repository.registry.keys_of(composite.name)
+            if recorded is None:
+                continue
+            rows = Relation(recorded, set(repository.registry.data_ids(composite.name, constraints)))
+            if set(recorded) == set(keys):
+                more |= rows.project(keys).rows
+        return {
+            row
+            for row in more - known
+            if self._whole(name.with_component(()), dict(zip(keys, row, strict=True)))
+        }
+
+    def members(self, gather: Gather) -> list[DataId]:
+        """Return the data IDs of a list's members, sorted by key."""
+        relation = self.relation(gather.name, {**gather.constraints, **gather.fixed})
+        return sorted_data_ids(relation.where({**gather.constraints, **gather.fixed}))
+
+
+def sorted_data_ids(relation: Relation, order_by: Iterable[tuple[str, bool]] = ()) -> list[DataId]:
+    """Return the rows as data IDs in key order, or ordered by some keys first."""
+    rows = sorted(relation.rows)
+    for key, down in reversed(list(order_by)):
+        rows.sort(key=lambda row, i=relation.keys.index(key): row[i], reverse=down)  # type: ignore[misc]
+    return [DataId(zip(relation.keys, row, strict=True)) for row in rows]

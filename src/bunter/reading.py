@@ -1,0 +1,325 @@
+"""Reading what was located: each file opened once, each leaf read once, composites built bottom-up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+from . import formats
+from .assembly import Assembler, Disassembler, MemberList, assemble, built_in
+from .cache import ComponentCache
+from .components import match_component
+from .dataid import DataId
+from .definitions.model import CompositeType, PartDefinition, StoredType
+from .errors import AssemblyError, BunterError, DatasetNotFoundError, FormatError, ParameterError
+from .formats.interface import About, Format
+from .locate import Found, Located, LocatedBranch, LocatedList, LocatedNode, is_absent, lacking
+from .plan import Leaf
+from .registry.interface import Record, Writing
+from .trust import Importer
+from .words import did_you_mean, listing
+
+_Key = tuple[UUID, str]
+
+
+def writing_of(stored: StoredType, component: str | None) -> Writing:
+    """Return what has to be remembered of a definition so that its datasets can be read for good."""
+    parts = None
+    if stored.parts:
+        plain = {
+            name: {k: v for k, v in asdict(part).items() if v is not None and k != "name"}
+            for name, part in stored.parts.items()
+        }
+        parts = json.dumps(plain, ensure_ascii=False, sort_keys=False, separators=(",", ":"))
+    return Writing(stored.storage, stored.python, parts, component)
+
+
+class Opener:
+    """Finds the format of a dataset and tells it what it needs to know.
+
+    Parameters
+    ----------
+    importer : Importer
+        Imports Python types as far as they are trusted.
+    """
+
+    def __init__(self, importer: Importer) -> None:
+        self.importer = importer
+        self._parts: dict[str, dict[str, PartDefinition]] = {}
+        self._declared: dict[str, Mapping[str, str]] = {}
+
+    def type_of(self, python: str | None) -> Any:
+        """Import a Python type by its dotted name."""
+        return None if python is None else self.importer.find(python)
+
+    def parts(self, text: str | None) -> dict[str, PartDefinition]:
+        """Return the part definitions that a record remembers."""
+        if text is None:
+            return {}
+        known = self._parts.get(text)
+        if known is None:
+            known = self._parts[text] = {
+                name: PartDefinition(name, **part) for name, part in json.loads(text).items()
+            }
+        return known
+
+    def declared(self, stored: StoredType) -> Mapping[str, str]:
+        """Return the components of a stored type."""
+        known = self._declared.get(stored.name)
+        if known is None or stored.parts:
+            about = About(
+                stored.name, None if stored.parts else self.type_of(stored.python), stored.parts
+            )
+            known = self._declared[stored.name] = formats.find(stored.storage).components(about)
+        return known
+
+    def about_new(self, stored: StoredType, data_id: Mapping[str, Any], component: str | None) -> About:
+        """Describe a dataset that is to be written."""
+        return About(
+            f"{stored.name} {dict(data_id)}",
+            self.type_of(stored.python),
+            stored.parts,
+            data_id,
+            component,
+            self.importer.find,
+        )
+
+    def about(self, record: Record) -> tuple[Format, About]:
+        """Describe a dataset that was written."""
+        how = record.writing
+        if how is None:
+            raise AssemblyError(f"{record.type!r} {record.data_id} is a composite, not a file")
+        name = f"{record.type} {record.data_id}"
+        parts = self.parts(how.parts)
+        about = About(name, self.type_of(how.python), parts, record.data_id, how.component, self.importer.find)
+        return formats.find(how.storage), about
+
+
+def part_in(format_: Format, about: About, leaf: Leaf, record: Record) -> str:
+    """Return the name that a leaf's part has in the file, ``""`` for the whole."""
+    if not leaf.part or record.part:
+        return ""
+    known = format_.components(about)
+    return match_component(leaf.part, known) or leaf.part
+
+
+class Reader:
+    """Reads one located tree.
+
+    Parameters
+    ----------
+    opener : Opener
+        Formats and types.
+    cache : ComponentCache or None
+        Where frozen components are shared, if the user wants that.
+    parameters : mapping
+        The read parameters; each leaf gets those that it takes.
+    """
+
+    def __init__(self, opener: Opener, cache: ComponentCache | None, parameters: Mapping[str, Any]) -> None:
+        self._opener = opener
+        self._cache = cache
+        self._parameters = dict(parameters)
+        self._values: dict[_Key, Any] = {}
+
+    def read(self, located: LocatedBranch, name: str, data_id: Mapping[str, Any]) -> Any:
+        """Return the object that the tree stands for.
+
+        Raises
+        ------
+        DatasetNotFoundError
+            If leaves are missing; names all of them.
+        """
+        check_complete(located, name, data_id)
+        wanted: dict[_Key, tuple[Leaf, Found]] = {}
+        self._collect(located, wanted)
+        self._check_parameters(wanted, name)
+        self._read_leaves(wanted)
+        return self._value(located)
+
+    def _collect(self, branch: LocatedBranch, wanted: dict[_Key, tuple[Leaf, Found]]) -> None:
+        if isinstance(branch, Located):
+            if branch.found is not None and isinstance(branch.leaf, Leaf):
+                wanted[branch.found.record.uuid, branch.leaf.part] = branch.leaf, branch.found
+        elif isinstance(branch, LocatedNode):
+            for inner in branch.branches.values():
+                self._collect(inner, wanted)
+        else:
+            for _, member in branch.members:
+                self._collect(member, wanted)
+
+    def _takes(self, leaf: Leaf, found: Found) -> tuple[str, ...]:
+        format_, about = self._opener.about(found.record)
+        part = part_in(format_, about, leaf, found.record)
+        return format_.part_parameters(part, about) if part else format_.parameters
+
+    def _check_parameters(self, wanted: Mapping[_Key, tuple[Leaf, Found]], name: str) -> None:
+        if not self._parameters:
+            return
+        known: dict[str, None] = {}
+        for leaf, found in wanted.values():
+            known |= dict.fromkeys(self._takes(leaf, found))
+        for parameter in self._parameters:
+            if parameter not in known:
+                raise ParameterError(
+                    f"{name}: unknown parameter {parameter!r}{did_you_mean(parameter, known)}; "
+                    f"it takes: {listing(known)}"
+                )
+
+    def _read_leaves(self, wanted: Mapping[_Key, tuple[Leaf, Found]]) -> None:
+        by_file: dict[tuple[UUID, str], list[_Key]] = {}
+        for key, (_, found) in wanted.items():
+            if self._from_cache(key, found):
+                continue
+            if found.record.file is None:
+                raise AssemblyError(f"{found.record.type!r} {found.record.data_id} has no file")
+            by_file.setdefault((found.repository.id, found.record.file.path), []).append(key)
+        for keys in by_file.values():
+            self._read_file({key: wanted[key] for key in keys})
+
+    def _shared_key(self, key: _Key, found: Found) -> tuple[UUID, str, str]:
+        how = found.record.writing
+        return key[0], key[1], (how.python or "") if how is not None else ""
+
+    def _from_cache(self, key: _Key, found: Found) -> bool:
+        if self._cache is None or self._parameters:
+            return False
+        value = self._cache.get(self._shared_key(key, found))
+        if value is None:
+            return False
+        self._values[key] = value
+        return True
+
+    def _read_file(self, wanted: Mapping[_Key, tuple[Leaf, Found]]) -> None:
+        first = next(iter(wanted.values()))[1]
+        assert first.record.file is not None
+        source = first.repository.open_file(first.record.file)
+        try:
+            by_dataset: dict[UUID, list[_Key]] = {}
+            for key in wanted:
+                by_dataset.setdefault(key[0], []).append(key)
+            for keys in by_dataset.values():
+                self._read_dataset(source, {key: wanted[key] for key in keys})
+        finally:
+            source.close()
+
+    def _read_dataset(self, source: Any, wanted: Mapping[_Key, tuple[Leaf, Found]]) -> None:
+        record = next(iter(wanted.values()))[1].record
+        format_, about = self._opener.about(record)
+        inside: dict[str, _Key] = {}
+        try:
+            for key, (leaf, _) in wanted.items():
+                part = part_in(format_, about, leaf, record)
+                if part:
+                    inside[part] = key
+                else:
+                    self._keep(key, wanted[key][1], format_.read(source, about, self._only(format_.parameters)))
+            if inside:
+                asked = {part: self._only(format_.part_parameters(part, about)) for part in inside}
+                for part, value in format_.read_parts(source, asked, about).items():
+                    key = inside[part]
+                    self._keep(key, wanted[key][1], value)
+        except (BunterError, MemoryError):
+            raise
+        except Exception as error:
+            raise FormatError(
+                f"{about.name}: {source.name} cannot be read as {format_.name}: {type(error).__name__}: {error}"
+            ) from error
+
+    def _only(self, names: tuple[str, ...]) -> dict[str, Any]:
+        return {name: value for name, value in self._parameters.items() if name in names}
+
+    def _keep(self, key: _Key, found: Found, value: Any) -> None:
+        if self._cache is not None and not self._parameters and value is not None:
+            frozen = formats.freeze(value)
+            if frozen is not None:
+                value = self._cache.put(self._shared_key(key, found), frozen)
+        self._values[key] = value
+
+    def _value(self, branch: LocatedBranch) -> Any:
+        if isinstance(branch, Located):
+            if branch.found is None or not isinstance(branch.leaf, Leaf):
+                return None
+            return self._values[branch.found.record.uuid, branch.leaf.part]
+        if isinstance(branch, LocatedList):
+            return MemberList((self._value(member) for _, member in branch.members), (d for d, _ in branch.members))
+        node = branch.node
+        if node.take:
+            return self._value(branch.branches[node.take])
+        values = {
+            name: None if is_absent(inner) and node.definitions[name].optional else self._value(inner)
+            for name, inner in branch.branches.items()
+        }
+        composite = node.composite
+        built = assemble(
+            composite,
+            node.definitions,
+            node.data_id,
+            values,
+            self._opener.type_of(composite.python),
+            assembler_of(composite, self._opener),
+            self._origin(),
+            self._opener.importer.trusts_definition(composite.name),
+        )
+        if composite.standardize is not None:
+            standardize = self._opener.importer.find(composite.standardize)
+            try:
+                built = standardize(built, dict(node.data_id))
+            except Exception as error:
+                error.add_note(f"while standardizing {composite.name!r} {node.data_id!r}")
+                raise
+        return built
+
+    def _origin(self) -> tuple[int, int] | None:
+        bbox = self._parameters.get("bbox")
+        if bbox is None:
+            return None
+        y, x = bbox
+        return int(y.start or 0), int(x.start or 0)
+
+
+def assembler_of(composite: CompositeType, opener: Opener) -> Assembler | None:
+    """Return a composite's assembler, None for the generic one."""
+    name = composite.assembler
+    if name is None or name == "generic":
+        return None
+    found: Assembler | None = built_in(name)
+    return found if found is not None else opener.importer.find(name)
+
+
+def disassembler_of(composite: CompositeType, opener: Opener) -> Disassembler | None:
+    """Return a composite's disassembler, None for the generic one."""
+    name = composite.disassembler
+    if name is None or name == "generic":
+        return None
+    found: Disassembler = opener.importer.find(name)
+    return found
+
+
+def check_complete(located: LocatedBranch, name: str, data_id: Mapping[str, Any]) -> None:
+    """Raise `DatasetNotFoundError` if anything that is needed is missing; names all of it."""
+    missing = list(lacking(located))
+    if not missing:
+        return
+    lines, searched = [], ()
+    for where, branch in missing:
+        if isinstance(branch, Located):
+            searched = branch.searched or searched
+            leaf = branch.leaf
+            what = f"{leaf.name} {leaf.data_id}" if isinstance(leaf, Leaf) else leaf.name
+            lines.append(f"{where + ': ' if where else ''}{what}{' (' + branch.note + ')' if branch.note else ''}")
+        elif isinstance(branch, LocatedList):
+            searched = branch.searched or searched
+            lines.append(f"{where + ': ' if where else ''}no {branch.gather.name} {branch.gather.constraints} at all")
+    lines = list(dict.fromkeys(lines))
+    shown = dict(data_id) if not isinstance(data_id, DataId) else data_id
+    whole = f"{name} {shown}"
+    detail = "; ".join(lines[:20]) + (f"; and {len(lines) - 20} more" if len(lines) > 20 else "")
+    if len(lines) == 1 and lines[0].startswith(whole):
+        message = f"there is no {lines[0]}"
+    else:
+        message = f"{whole} cannot be read, for want of {detail}"
+    raise DatasetNotFoundError(f"{message}; searched: {', '.join(searched) or 'nothing'}", searched)

@@ -1,0 +1,158 @@
+"""References to datasets: what queries give and puts return."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from .dataid import DataId
+from .registry.interface import Precursor
+
+if TYPE_CHECKING:
+    from .butler import Butler
+    from .locate import Found
+    from .names import DatasetName
+
+
+class DatasetRef:
+    """One dataset: its name, its data ID, and where it is.
+
+    Attributes
+    ----------
+    name : str
+        The dotted name that was asked for.
+    data_id : DataId
+        The full data ID.
+    """
+
+    def __init__(
+        self, butler: Butler, name: DatasetName, data_id: DataId, found: Found | None, *, fixed: bool = False
+    ) -> None:
+        self._butler = butler
+        self._name = name
+        self.name = str(name)
+        self.data_id = data_id
+        self._found = found
+        self._looked = found is not None
+        self._fixed = fixed
+
+    def _find(self) -> Found | None:
+        if not self._looked:
+            self._found = self._butler._nearest(self._name, self.data_id)
+            self._looked = True
+        return self._found
+
+    @property
+    def uuid(self) -> UUID | None:
+        """The dataset's UUID; None for a composite that was never put."""
+        found = self._find()
+        return None if found is None else found.record.uuid
+
+    @property
+    def repository(self) -> str | None:
+        """The root of the repository that holds it; of a composite that was never put, that of its nearest leaf."""
+        found = self._find()
+        return self._butler._repository_of(self._name, self.data_id) if found is None else found.repository.root
+
+    @property
+    def uri(self) -> str | None:
+        """Where its file is; None for a composite."""
+        found = self._find()
+        if found is None or found.record.file is None:
+            return None
+        return found.repository.files.uri(found.record.file.path)
+
+    @property
+    def precursors(self) -> list[Precursor]:
+        """What it was made from, as recorded at put."""
+        found = self._find()
+        return [] if found is None else found.repository.registry.precursors(found.record.type, found.record.uuid)
+
+    def get(self, component: str | None = None, **options: Any) -> Any:
+        """Read it, or one of its components; options as of `Butler.get`.
+
+        The reference that a put returned keeps to the UUIDs of that put for good.
+        """
+        name = self._name
+        if component is not None:
+            name = name.with_component((*name.component, *component.split(".")))
+        return self._butler._get_ref(self, name, options)
+
+    def __repr__(self) -> str:
+        return f"<DatasetRef {self.name} {self.data_id}>"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, DatasetRef):
+            return NotImplemented
+        return self.name == other.name and self.data_id == other.data_id and self.uuid == other.uuid
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.data_id))
+
+
+class DeferredDataset:
+    """A dataset that is read when it is asked for.
+
+    Attributes
+    ----------
+    ref : DatasetRef
+        What will be read.
+    """
+
+    is_deferred = True
+
+    def __init__(self, ref: DatasetRef) -> None:
+        self.ref = ref
+
+    def get(self, component: str | None = None, **options: Any) -> Any:
+        """Read it, or one of its components; options as of `Butler.get`."""
+        return self.ref.get(component, **options)
+
+    def __repr__(self) -> str:
+        return f"<DeferredDataset {self.ref.name} {self.ref.data_id}>"
+
+
+class Query:
+    """The datasets that a query found, in key order.
+
+    Iterate over it for `DatasetRef`; the data IDs are known at once, the rest when asked for.
+    """
+
+    def __init__(
+        self, butler: Butler, name: DatasetName, data_ids: Sequence[DataId], found: Mapping[DataId, Found]
+    ) -> None:
+        self._butler = butler
+        self._name = name
+        self._data_ids = data_ids
+        self._found = found
+
+    def __iter__(self) -> Iterator[DatasetRef]:
+        for data_id in self._data_ids:
+            yield DatasetRef(self._butler, self._name, data_id, self._found.get(data_id))
+
+    def __len__(self) -> int:
+        return len(self._data_ids)
+
+    def count(self) -> int:
+        """Return how many there are."""
+        return len(self._data_ids)
+
+    def first(self) -> DatasetRef | None:
+        """Return the first, or None."""
+        return next(iter(self), None)
+
+    @property
+    def data_ids(self) -> list[DataId]:
+        """The data IDs, in order."""
+        return list(self._data_ids)
+
+    def to_table(self) -> Any:
+        """Return an `astropy.table.Table` with a column a key."""
+        from astropy.table import Table
+
+        keys = list(self._butler.keys(str(self._name)))
+        return Table({key: [data_id[key] for data_id in self._data_ids] for key in keys})
+
+    def __repr__(self) -> str:
+        return f"<Query of {self._name}: {len(self._data_ids)} datasets>"

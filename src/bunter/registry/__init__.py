@@ -1,0 +1,1 @@
+"""What is where: the registry of one repository."""

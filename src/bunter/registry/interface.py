@@ -1,0 +1,249 @@
+"""What a registry records and what it can be asked; it sees plain values, never anybody's objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from uuid import UUID
+
+from ..dataid import DataId, KeyValue
+from ..files.interface import StoredFile
+
+Kinds = Mapping[str, str]
+"""Key -> ``int``, ``str`` or ``float``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """How a dataset was written: what is needed to read it whatever the definitions say today."""
+
+    storage: str
+    python: str | None = None
+    parts: str | None = None
+    """Part definitions of a foreign file, JSON."""
+    component: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One dataset as recorded; a put composite has no file.
+
+    Attributes
+    ----------
+    type : str
+        Canonical name of the dataset type.
+    part : str
+        ``""`` for a whole; the part's name for a part dataset (`Butler.copy_to`).
+    live : bool
+        False once it is in the trash.
+    written_at : int
+        Microseconds since 1970, UTC.
+    """
+
+    type: str
+    data_id: DataId
+    uuid: UUID
+    part: str
+    live: bool
+    file: StoredFile | None
+    writing: Writing | None
+    written_at: int
+    written_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """What one component of a put composite was.
+
+    Attributes
+    ----------
+    component : str
+        Dotted path in the composite.
+    member : DataId or None
+        The member's data ID, if the component is a list.
+    type : str
+        Canonical name of the pinned dataset's type.
+    data_id : DataId
+        Its data ID; only a hash of it is kept, so that pins read back have an empty one.
+    uuid : UUID or None
+        None: the component was absent (or, for a member, a composite that was never put).
+    part : str
+        The part of the dataset, ``""`` for the whole.
+    place : str
+        Where it was at the time: repository and path, for messages.
+    """
+
+    component: str
+    member: DataId | None
+    type: str
+    data_id: DataId
+    uuid: UUID | None
+    part: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Precursor:
+    """What a dataset was made from."""
+
+    type: str
+    data_id: DataId
+    uuid: UUID | None
+    place: str
+
+
+@dataclass(slots=True)
+class NewDataset:
+    """A dataset to be recorded.
+
+    Attributes
+    ----------
+    replaces : bool
+        Whether a live dataset of that type and data ID goes to the trash in the same transaction.
+    pins : sequence of Pin or None
+        For a composite.
+    """
+
+    type: str
+    kinds: Kinds
+    data_id: DataId
+    uuid: UUID
+    file: StoredFile | None
+    writing: Writing | None
+    written_at: int
+    written_by: str
+    part: str = ""
+    replaces: bool = False
+    pins: Sequence[Pin] | None = None
+    precursors: Sequence[Precursor] = ()
+    live: bool = True
+
+
+@dataclass(slots=True)
+class Changes:
+    """What one put, ingest, delete or transaction changes, all of it or nothing.
+
+    Attributes
+    ----------
+    implied : dict
+        ``(key, ((key, value), ...)) -> value``: facts such as the filter of a visit.
+    trashed : list
+        ``(type, uuid)`` of datasets that go to the trash.
+    repins : list
+        ``(type, data ID, uuid)`` of leaves that were put by their own names: composites of the repository
+        that pin the same (type, data ID) pin these from now on.
+    """
+
+    datasets: list[NewDataset] = field(default_factory=list)
+    implied: dict[tuple[str, tuple[tuple[str, KeyValue], ...]], KeyValue] = field(default_factory=dict)
+    trashed: list[tuple[str, UUID]] = field(default_factory=list)
+    repins: list[tuple[str, DataId, UUID]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.datasets or self.implied or self.trashed or self.repins)
+
+
+class DatasetTaken(Exception):  # noqa: N818 - a signal between rooms, never shown to users
+    """Another dataset of that type and data ID became visible first."""
+
+    def __init__(self, new: NewDataset, existing: Record) -> None:
+        super().__init__(new.type, new.data_id)
+        self.new = new
+        self.existing = existing
+
+
+class PathTaken(Exception):  # noqa: N818 - a signal between rooms, never shown to users
+    """Another file has the path (or one that differs only in case)."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+
+class Registry(Protocol):
+    """The registry of one repository."""
+
+    def find(self, type_: str, data_id: Mapping[str, KeyValue], part: str = "") -> Record | None:
+        """Return the live dataset of a type and a full data ID."""
+
+    def by_uuid(self, type_: str, uuid: UUID, part: str = "") -> Record | None:
+        """Return a dataset by its UUID, in the trash or not."""
+
+    def select(
+        self,
+        type_: str,
+        constraints: Mapping[str, KeyValue],
+        where: tuple[str, Sequence[Any]] | None = None,
+        order_by: Sequence[tuple[str, bool]] = (),
+        limit: int | None = None,
+    ) -> list[Record]:
+        """Return the live datasets that match, in key order."""
+
+    def data_ids(
+        self,
+        type_: str,
+        constraints: Mapping[str, KeyValue],
+        where: tuple[str, Sequence[Any]] | None = None,
+    ) -> list[tuple[KeyValue, ...]]:
+        """Return the data IDs of the live datasets that match, as tuples in the order of `keys_of`."""
+
+    def keys_of(self, type_: str) -> tuple[str, ...] | None:
+        """Return the recorded keys of a type, None if nothing of that type was ever recorded."""
+
+    def pins(self, type_: str, uuid: UUID) -> list[Pin]:
+        """Return the pins of a composite."""
+
+    def pinned_by(self, type_: str, data_id: Mapping[str, KeyValue], uuid: UUID | None) -> list[Record]:
+        """Return the live composites that pin a dataset (any dataset of that type and data ID if `uuid` is None)."""
+
+    def precursors(self, type_: str, uuid: UUID) -> list[Precursor]:
+        """Return what a dataset was made from."""
+
+    def used_in(self, type_: str, data_id: Mapping[str, KeyValue], uuid: UUID) -> list[Record]:
+        """Return the live datasets that were made from a dataset."""
+
+    def implied(self, key: str, by: Mapping[str, KeyValue]) -> KeyValue | None:
+        """Return the value of an implied key."""
+
+    def implied_values(self, key: str) -> dict[tuple[KeyValue, ...], KeyValue]:
+        """Return all facts known of an implied key."""
+
+    def path_taken(self, path: str) -> bool:
+        """Tell whether a file has that path, or one that differs only in case."""
+
+    def files_at(self, paths: Sequence[str]) -> dict[str, StoredFile]:
+        """Return the recorded files at exactly these paths."""
+
+    def datasets_of_file(self, path: str) -> list[Record]:
+        """Return the datasets, live or not, that share a file."""
+
+    def types(self) -> dict[str, tuple[str, ...]]:
+        """Return every recorded type with its keys."""
+
+    def counts(self) -> dict[str, int]:
+        """Return how many live datasets each type has."""
+
+    def begin_read(self) -> None:
+        """See one state of the registry until `end_read`, whatever others commit meanwhile."""
+
+    def end_read(self) -> None:
+        """End what `begin_read` began."""
+
+    def apply(self, all_changes: Sequence[Changes], check: Callable[[], None] | None = None) -> None:
+        """Make all changes visible together, in order, after `check` (run inside the transaction) passed.
+
+        Raises
+        ------
+        DatasetTaken, PathTaken
+            If a unique key was taken meanwhile; nothing is changed.
+        """
+
+    def everything(self) -> Iterator[Record]:
+        """Walk over all datasets, live or not."""
+
+    def purge(self, records: Iterable[Record]) -> list[StoredFile]:
+        """Forget trashed datasets; return the owned files that nobody needs any more."""
+
+    def close(self) -> None:
+        """Close every connection."""

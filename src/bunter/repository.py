@@ -1,0 +1,406 @@
+"""A repository: a root, its definitions, its registry, its files, its parents; and chains of them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+from .definitions import Definitions, load
+from .errors import RepositoryError, TrustError
+from .files.interface import StoredFile
+from .files.local import LocalFiles
+from .registry.sqlite import SqliteRegistry
+from .trust import folders_are_mine, sign_folders
+
+if TYPE_CHECKING:
+    from .files.interface import ClosableSource
+
+LAYOUT = 1
+DESCRIPTION = "bunter.yaml"
+POLICY = "policy.yaml"
+REGISTRY = "registry.sqlite"
+
+_HEADER = """\
+# A Bunter repository. The definitions of its datasets are in policy.yaml, which you may edit;
+# this file is kept by Bunter.
+"""
+
+
+class Repository:
+    """One repository, open.
+
+    Attributes
+    ----------
+    id : UUID
+        Stamped when it was made; a copy has the same.
+    parents : tuple of Repository
+        In the order in which they were given.
+    own : Definitions or None
+        What its own policy defines.
+    definitions : Definitions
+        Its own and those that it inherits.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        id_: UUID,
+        parents: tuple[Repository, ...],
+        folders: tuple[str, ...],
+        folders_trusted: bool,
+        *,
+        writable: bool,
+        durable: bool,
+    ) -> None:
+        self.root = root
+        self.id = id_
+        self.parents = parents
+        self.folders = folders
+        self.writable = writable
+        self._folders_trusted = folders_trusted
+        self.trust_paths: tuple[str, ...] = ()
+        self.files = LocalFiles(root, durable=durable)
+        self.registry = SqliteRegistry(os.path.join(root, REGISTRY), writable=writable, durable=durable)
+        self._policy_stamp: tuple[int, int] | None = None
+        self.own: Definitions | None = None
+        self.definitions: Definitions
+        self.read_definitions()
+
+    @property
+    def name(self) -> str:
+        """What messages and plans call it: the last folder of its root."""
+        return os.path.basename(self.root) or self.root
+
+    def __repr__(self) -> str:
+        return f"<Repository {self.root}>"
+
+    def read_definitions(self) -> None:
+        """Read the policy, and those of the parents, as they are now."""
+        path = os.path.join(self.root, POLICY)
+        stamp = _stamp(path)
+        inherited = Definitions.combine([parent.definitions for parent in self.parents], None)
+        if stamp is not None:
+            self.own = load(Path(path), known=inherited if self.parents else None)
+        self.definitions = Definitions.combine([parent.definitions for parent in self.parents], self.own)
+        self._policy_stamp = stamp
+
+    def changed(self) -> bool:
+        """Tell whether a policy was edited since it was read."""
+        return _stamp(os.path.join(self.root, POLICY)) != self._policy_stamp or any(
+            parent.changed() for parent in self.parents
+        )
+
+    def define(self, definitions: Definitions) -> None:
+        """Store definitions as the repository's own policy."""
+        _write_whole(os.path.join(self.root, POLICY), definitions.to_yaml(), durable=self.files.durable)
+        self.read_definitions()
+
+    def open_file(self, file: StoredFile) -> ClosableSource:
+        """Open a stored file; one outside the root only if its folder is listed and trusted.
+
+        Raises
+        ------
+        TrustError
+            If the file is outside, and the user did not say that its folder may be read.
+        """
+        place = os.path.realpath(self.files.absolute(file.path))
+        if not _inside(place, self.root):
+            self._check_outside(place)
+        return self.files.open(file)
+
+    def _check_outside(self, place: str) -> None:
+        if any(_inside(place, folder) for folder in self.trust_paths):
+            return
+        listed = [folder for folder in self.folders if _inside(place, folder)]
+        if listed and self._folders_trusted:
+            return
+        raise TrustError(
+            f"the repository {self.root} asks for the file {place}, which is outside of it. If you trust the "
+            f"repository, open it with Butler(..., trust_paths=[{os.path.dirname(place)!r}])"
+        )
+
+    def list_folders(self, folders: Iterable[str]) -> None:
+        """List folders outside the root whose files were ingested in place."""
+        added = sorted({os.path.realpath(folder) for folder in folders} - set(self.folders))
+        added = [folder for folder in added if not _inside(folder, self.root)]
+        if not added:
+            return
+        if self.folders and not self._folders_trusted:
+            raise TrustError(
+                f"the repository {self.root} lists folders that you did not list yourself: {', '.join(self.folders)}. "
+                f"Open it with trust_paths={list(self.folders)!r} if they are right"
+            )
+        self.folders = (*self.folders, *added)
+        self._folders_trusted = True
+        write_description(self.root, self.id, self.parents, self.folders, durable=self.files.durable)
+
+    def close(self) -> None:
+        """Close the registry and those of the parents."""
+        self.registry.close()
+        for parent in self.parents:
+            parent.close()
+
+
+class Overlay(Repository):
+    """What a transaction has put and nobody else sees yet: nearer than its output, with the same files."""
+
+    def __init__(self, output: Repository) -> None:
+        self.root = output.root
+        self.id = uuid4()
+        self.parents = (output,)
+        self.folders = ()
+        self.writable = True
+        self._folders_trusted = True
+        self.trust_paths = (*output.trust_paths, *output.folders)
+        self.files = output.files
+        self.registry = SqliteRegistry(":memory:", create=True)
+        self.own = None
+        self.definitions = output.definitions
+
+    def changed(self) -> bool:
+        """Tell whether a policy was edited since it was read."""
+        return self.parents[0].changed()
+
+
+def _inside(place: str, folder: str) -> bool:
+    folder = os.path.realpath(folder)
+    return place == folder or place.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+def _write_whole(path: str, text: str, *, durable: bool) -> None:
+    temporary = f"{path}.part~{os.getpid()}"
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise RepositoryError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def write_description(
+    root: str, id_: UUID, parents: Sequence[Repository], folders: Sequence[str], *, durable: bool
+) -> None:
+    """Write ``bunter.yaml``: layout, id, parents (relative, so that a tree can be moved), listed folders."""
+    import yaml
+
+    description: dict[str, Any] = {"layout": LAYOUT, "id": str(id_)}
+    if parents:
+        description["parents"] = [
+            {
+                "path": os.path.relpath(parent.root, root).replace(os.sep, "/"),
+                "absolute": parent.root,
+                "id": str(parent.id),
+            }
+            for parent in parents
+        ]
+    if folders:
+        description["folders"] = list(folders)
+        description["signature"] = sign_folders(str(id_), folders)
+    text = _HEADER + yaml.safe_dump(description, sort_keys=False, allow_unicode=True)
+    _write_whole(os.path.join(root, DESCRIPTION), text, durable=durable)
+
+
+def _read_description(root: str) -> dict[str, Any]:
+    import yaml
+
+    path = os.path.join(root, DESCRIPTION)
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read(1_000_000)
+    except FileNotFoundError:
+        what = "there is no such folder" if not os.path.isdir(root) else f"it has no {DESCRIPTION}"
+        raise RepositoryError(
+            f"{root} is not a repository: {what}. Make one with Butler(outputs=RepositoryArgs(root, policy=...)) "
+            "or 'bunter init'"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RepositoryError(f"{path} cannot be read: {error}") from error
+    try:
+        description = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        layout = description["layout"]
+        UUID(description["id"])
+        parents = description.get("parents") or []
+        well_formed = (
+            isinstance(layout, int)
+            and all(isinstance(p, dict) and isinstance(p["path"], str) and UUID(p["id"]) for p in parents)
+            and all(isinstance(folder, str) for folder in description.get("folders") or [])
+        )
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RepositoryError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+    if not well_formed:
+        raise RepositoryError(f"{path} is damaged: it needs layout, id, parents")
+    if layout > LAYOUT:
+        raise RepositoryError(
+            f"{root} has layout {layout}; this Bunter knows layouts up to {LAYOUT}: use a newer Bunter"
+        )
+    return dict(description)
+
+
+def is_repository(root: str) -> bool:
+    """Tell whether a folder is a repository."""
+    return os.path.isfile(os.path.join(root, DESCRIPTION))
+
+
+def resolve_root(place: str | os.PathLike[str]) -> str:
+    """Return the absolute folder for a path or a ``file:`` URI.
+
+    Raises
+    ------
+    RepositoryError
+        For other schemes.
+    """
+    text = os.fspath(place)
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", text)
+    if scheme:
+        if scheme.group(1) != "file":
+            raise RepositoryError(
+                f"{text}: repositories live in folders; this version reaches none at {scheme.group(1)!r}"
+            )
+        from urllib.parse import unquote, urlparse
+
+        text = unquote(urlparse(text).path)
+    return os.path.realpath(text)
+
+
+class Opened:
+    """The repositories that one Butler has open, each once."""
+
+    def __init__(self, *, durable: bool = True, trust_paths: Iterable[str | os.PathLike[str]] = ()) -> None:
+        self._durable = durable
+        self._trust_paths = tuple(os.path.realpath(path) for path in trust_paths)
+        self._by_root: dict[str, Repository] = {}
+        self._opening: list[str] = []
+
+    def open(self, root: str, *, writable: bool = False) -> Repository:
+        """Open a repository and its parents.
+
+        Raises
+        ------
+        RepositoryError
+            If it is not one, is of a newer layout, is damaged, or a parent cannot be reached.
+        """
+        root = os.path.realpath(root)
+        if root in self._opening:
+            raise RepositoryError(f"{root} is its own ancestor: {' -> '.join([*self._opening, root])}")
+        known = self._by_root.get(root)
+        if known is not None:
+            return known
+        description = _read_description(root)
+        if writable and not os.access(root, os.W_OK):
+            raise RepositoryError(f"{root} is read-only: it cannot be an output")
+        self._opening.append(root)
+        try:
+            parents = tuple(self._open_parent(root, parent) for parent in description.get("parents") or [])
+        finally:
+            self._opening.pop()
+        folders = tuple(description.get("folders") or ())
+        mine = folders_are_mine(description["id"], folders, str(description.get("signature") or "")) if folders else True
+        repository = Repository(
+            root,
+            UUID(description["id"]),
+            parents,
+            folders,
+            mine,
+            writable=writable,
+            durable=self._durable,
+        )
+        repository.trust_paths = self._trust_paths
+        self._by_root[root] = repository
+        return repository
+
+    def _open_parent(self, child: str, parent: Mapping[str, Any]) -> Repository:
+        places = [os.path.realpath(os.path.join(child, parent["path"]))]
+        if isinstance(parent.get("absolute"), str):
+            places.append(parent["absolute"])
+        seen = []
+        for place in dict.fromkeys(places):
+            if not is_repository(place):
+                seen.append(f"{place} is not a repository")
+                continue
+            if _read_description(place)["id"] != parent["id"]:
+                seen.append(f"{place} is another repository")
+                continue
+            return self.open(place)
+        raise RepositoryError(
+            f"the parent {parent['path']} of {child} cannot be reached: {'; '.join(seen)}. Move it back to where "
+            f"it was in relation to {child}, or correct the path in {os.path.join(child, DESCRIPTION)}"
+        )
+
+    def make(self, root: str, parents: Sequence[Repository], policy: Definitions | None) -> Repository:
+        """Make a repository whose parents are `parents`."""
+        root = os.path.realpath(root)
+        if os.path.isdir(root) and os.listdir(root):
+            raise RepositoryError(
+                f"{root} is neither empty nor a repository (it has no {DESCRIPTION}): nothing was made of it"
+            )
+        try:
+            os.makedirs(root, exist_ok=True)
+        except OSError as error:
+            raise RepositoryError(f"the folder {root} cannot be made: {error.strerror}") from error
+        if policy is not None:
+            _write_whole(os.path.join(root, POLICY), policy.to_yaml(), durable=self._durable)
+        SqliteRegistry(os.path.join(root, REGISTRY), create=True, durable=self._durable).close()
+        # The description comes last: a folder without it is not a repository.
+        write_description(root, uuid4(), parents, (), durable=self._durable)
+        return self.open(root, writable=True)
+
+    def close(self) -> None:
+        """Close all."""
+        for repository in self._by_root.values():
+            repository.registry.close()
+
+
+class Chain:
+    """Repositories in the order in which they are searched.
+
+    The output comes first, then its parents in order; each repository comes once and never before one that
+    descends from it.
+    """
+
+    def __init__(self, starts: Sequence[Repository]) -> None:
+        finished: list[Repository] = []
+        seen: set[UUID] = set()
+
+        def visit(repository: Repository) -> None:
+            if repository.id in seen:
+                return
+            seen.add(repository.id)
+            for parent in reversed(repository.parents):
+                visit(parent)
+            finished.append(repository)
+
+        for start in reversed(starts):
+            visit(start)
+        self.order = tuple(reversed(finished))
+        self.hidden: set[UUID] = set()
+        """Datasets that a transaction of ours has deleted and the registry still shows."""
+        self._by_id = {repository.id: repository for repository in self.order}
+        self.ancestors: dict[UUID, frozenset[UUID]] = {}
+        for repository in reversed(self.order):
+            above: set[UUID] = set()
+            for parent in repository.parents:
+                above |= {parent.id} | self.ancestors[parent.id]
+            self.ancestors[repository.id] = frozenset(above)
+
+    def beyond(self, repository: Repository) -> list[Repository]:
+        """Return a repository and its ancestors, nearest first."""
+        above = self.ancestors[repository.id]
+        return [other for other in self.order if other is repository or other.id in above]
+
+    def __iter__(self) -> Any:
+        return iter(self.order)
