@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import formats
+
 from .cache import ComponentCache
 from .context import Context
 from .dataid import DataId, KeyValue
@@ -334,9 +334,16 @@ class Butler:
         if parameters is not None and not isinstance(parameters, Mapping):
             raise ParameterError(f"parameters= takes a mapping, not a {type(parameters).__name__}")
         sharing = self._share if share is None else share
-        reader = Reader(self._opener, self._cache if sharing else None, parameters or {})
+        reader = Reader(self._opener, self._cache if sharing else None, parameters or {}, self._deferred)
         obj = reader.read(located, str(name), data_id)
-        return obj if as_type is None else formats.convert(obj, as_type)
+        if as_type is None:
+            return obj
+        from .formats.convert import convert
+
+        return convert(obj, as_type)
+
+    def _deferred(self, name: DatasetName, data_id: DataId, located: LocatedBranch) -> DeferredDataset:
+        return DeferredDataset(self._ref(self._current(), name, data_id, located))
 
     def _get_ref(self, ref: DatasetRef, name: DatasetName, options: Mapping[str, Any]) -> Any:
         known = ("parameters", "as_type", "share", "resolve")
@@ -383,7 +390,7 @@ class Butler:
         while isinstance(located, LocatedNode) and located.node.take:
             located = located.branches[located.node.take]
         if isinstance(located, LocatedNode):
-            return located.put
+            return None if located.node.derive else located.put
         return located.found if isinstance(located, Located) else None
 
     def _repository_of(self, name: DatasetName, data_id: DataId) -> str | None:
@@ -394,7 +401,13 @@ class Butler:
         return min(holders, key=order.index).root if holders else None
 
     def exists(
-        self, name: str, /, data_id: Mapping[str, Any] | None = None, *, dataId: Mapping[str, Any] | None = None, **keys: Any
+        self,
+        name: str,
+        /,
+        data_id: Mapping[str, Any] | None = None,
+        *,
+        dataId: Mapping[str, Any] | None = None,
+        **keys: Any,
     ) -> bool:
         """Tell whether `get` would succeed, as far as the registries know.
 
@@ -427,7 +440,13 @@ class Butler:
         return Plan(str(full_name), {k: v for k, v in full_id.items() if k in wanted}, located, self._opener)
 
     def defer(
-        self, name: str, /, data_id: Mapping[str, Any] | None = None, *, dataId: Mapping[str, Any] | None = None, **keys: Any
+        self,
+        name: str,
+        /,
+        data_id: Mapping[str, Any] | None = None,
+        *,
+        dataId: Mapping[str, Any] | None = None,
+        **keys: Any,
     ) -> DeferredDataset:
         """Return a dataset that is read when it is asked for; it must exist."""
         context = self._current()
@@ -446,7 +465,13 @@ class Butler:
         return DatasetRef(self, name, DataId({k: v for k, v in full_id.items() if k in wanted}), found)
 
     def uri(
-        self, name: str, /, data_id: Mapping[str, Any] | None = None, *, dataId: Mapping[str, Any] | None = None, **keys: Any
+        self,
+        name: str,
+        /,
+        data_id: Mapping[str, Any] | None = None,
+        *,
+        dataId: Mapping[str, Any] | None = None,
+        **keys: Any,
     ) -> str:
         """Return where the file of a stored dataset, or of a part of one, is.
 
@@ -557,7 +582,8 @@ class Butler:
                 record = holder.record
                 found.append(Precursor(record.type, record.data_id, record.uuid, place_of(holder)))
                 continue
-            branch = context.expand(DatasetName.parse(ref.name), context.complete(DatasetName.parse(ref.name), ref.data_id))
+            name = DatasetName.parse(ref.name)
+            branch = context.expand(name, context.complete(name, ref.data_id))
             for leaf in located_leaves(context.locate(branch)):
                 if leaf.found is not None:
                     record = leaf.found.record
@@ -594,7 +620,7 @@ class Butler:
             branch = branch.branches[branch.take]
         if isinstance(branch, Leaf) and not branch.part:
             type_, own_id = branch.stored.name, branch.data_id
-        elif isinstance(branch, Node):
+        elif isinstance(branch, Node) and not branch.derive:
             type_, own_id = branch.composite.name, branch.data_id
         else:
             raise AssemblyError(f"{str(name)!r} is a part of a dataset and cannot be deleted by itself")
@@ -834,6 +860,10 @@ class Butler:
         full_name, _ = context.resolve(name, None, {})
         context.definitions.find(full_name)
         return context.planner.keys(full_name)
+
+    def key_types(self) -> dict[str, str]:
+        """Return the type of every data ID key that is defined: ``int``, ``str`` or ``float``."""
+        return dict(self._current().definitions.key_types)
 
     def repositories(self) -> list[str]:
         """Return the roots of the repositories that are searched, nearest first."""

@@ -154,7 +154,7 @@ class Ingest:
         self.staged = Staged()
         self._needs_place = mode != "direct"
         if self._needs_place and stored.template is None:
-            raise ParameterError(f"mode={mode!r}: {stored.name!r} has no template, so there is no place for files of it")
+            raise ParameterError(f"mode={mode!r}: {stored.name!r} has no template, so no place for its files")
 
     def run(self, files: Any) -> list[tuple[str, DataId, Any]]:
         """Ingest files; return (type, data ID, UUID) of each dataset, old or new."""
@@ -200,7 +200,8 @@ class Ingest:
         if unmatched:
             shown = "\n  ".join(unmatched[:50]) + (f"\n  and {len(unmatched) - 50} more" if len(unmatched) > 50 else "")
             raise DataIdError(
-                f"{len(unmatched)} of {len(found)} files cannot be ingested as {self.stored.name!r}; none was.\n  {shown}"
+                f"{len(unmatched)} of {len(found)} files cannot be ingested as {self.stored.name!r}; "
+                f"none was.\n  {shown}"
             )
 
     def _identify_one(self, file: _File) -> str | None:

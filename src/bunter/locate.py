@@ -71,6 +71,7 @@ class LocatedList:
     members: list[tuple[DataId, LocatedBranch]]
     pinned: bool = False
     searched: tuple[str, ...] = ()
+    lazy: bool = False
 
 
 LocatedBranch: TypeAlias = Located | LocatedNode | LocatedList
@@ -193,10 +194,12 @@ class Locator:
                 inner = [*views, own.at(name)]
             else:
                 inner = [own.at(name), *(view.at(name) for view in views)]
-            optional = node.definitions[name].optional
+            optional = name in node.definitions and node.definitions[name].optional
             located = self._branch(branch, inner, optional)
             if optional and isinstance(located, LocatedNode) and any(True for _ in lacking(located)):
                 located = Located(Absent(branch_name(branch), ()), "absent")
+            if isinstance(located, LocatedList):
+                located.lazy = node.definitions[name].lazy
             branches[name] = located
         return LocatedNode(node, branches, put[0] if put else None)
 
@@ -349,8 +352,9 @@ def lacking(branch: LocatedBranch, name: str = "", optional: bool = False) -> It
             yield name, branch
     elif isinstance(branch, LocatedNode):
         for inner_name, inner in branch.branches.items():
+            definition = branch.node.definitions.get(inner_name)
             yield from lacking(
-                inner, f"{name}.{inner_name}" if name else inner_name, branch.node.definitions[inner_name].optional
+                inner, f"{name}.{inner_name}" if name else inner_name, definition is not None and definition.optional
             )
     else:
         if not branch.members and not optional:

@@ -94,7 +94,9 @@ def _parse(text: str) -> DatasetName:
                 "that starts with a letter; write type:stage.component, for example 'calexp:jointcal.wcs'"
             )
     if stage and not _STAGE.match(stage):
-        raise DatasetNameError(f"{text!r} is not a dataset name: {stage!r} is not a stage (letters, digits, '_', '+', '-')")
+        raise DatasetNameError(
+            f"{text!r} is not a dataset name: {stage!r} is not a stage (letters, digits, '_', '+', '-')"
+        )
     if len(component) > _DEEPEST:
         raise DatasetNameError(f"{text!r} names components more than {_DEEPEST} deep")
     return DatasetName(type_, stage, tuple(component))

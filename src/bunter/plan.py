@@ -7,15 +7,15 @@ for which the data ID has no keys. ``calexp:jointcal.wcs`` is the same tree as `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from .components import match_component
 from .dataid import DataId, KeyValue, check_key, check_value
 from .definitions import Definitions
-from .definitions.model import ComponentDefinition, CompositeType, PartOfType, StoredType
-from .errors import ComponentNotFoundError, DataIdError
+from .definitions.model import CompositeType, ComponentDefinition, PartOfType, StoredType
+from .errors import ComponentNotFoundError, DataIdError, DefinitionError
 from .names import DatasetName
 from .words import did_you_mean, listing
 
@@ -64,6 +64,8 @@ class Node:
         Whether the data ID has all keys of the composite, so that a put one can be looked up.
     take : str
         The one component that is wanted instead of the whole, ``""`` for the whole.
+    derive : str
+        The derived component that is wanted instead of the whole; the branches are its inputs.
     """
 
     composite: CompositeType
@@ -72,6 +74,7 @@ class Node:
     definitions: Mapping[str, ComponentDefinition]
     branches: Mapping[str, Branch] = field(default_factory=dict)
     take: str = ""
+    derive: str = ""
 
 
 Branch: TypeAlias = Leaf | Absent | Gather | Node
@@ -98,11 +101,6 @@ def standard_data_id(definitions: Definitions, data_id: Mapping[str, object]) ->
     return standard
 
 
-def rest_of(name: DatasetName, definition_name: str) -> tuple[str, ...]:
-    """Return the components of a name that its definition does not name itself."""
-    return name.component[len(DatasetName.parse(definition_name).component) :]
-
-
 class Planner:
     """Expands names into trees.
 
@@ -119,6 +117,8 @@ class Planner:
         self.declared = declared
         self._components: dict[str, dict[str, ComponentDefinition]] = {}
         self._keys: dict[str, tuple[str, ...]] = {}
+        self._all_keys: dict[str, tuple[str, ...]] = {}
+        self._effective: dict[str, CompositeType] = {}
 
     def components(self, composite: str) -> dict[str, ComponentDefinition]:
         """Return the components of a composite, those of its base included."""
@@ -127,65 +127,39 @@ class Planner:
             found = self._components[composite] = self.definitions.components_of(composite, self.declared)
         return found
 
+    def effective(self, composite: str) -> CompositeType:
+        """Return a composite with what it takes from its base."""
+        found = self._effective.get(composite)
+        if found is None:
+            found = self._effective[composite] = self.definitions.effective(composite)
+        return found
+
     def keys(self, name: DatasetName) -> tuple[str, ...]:
         """Return the keys that a full data ID of `name` has."""
         text = str(name)
         keys = self._keys.get(text)
         if keys is None:
-            keys = self._keys[text] = tuple(self._keys_of(name))
+            keys = self._keys[text] = self.definitions.keys_of(self._computed(name))
         return keys
 
-    def _keys_of(self, name: DatasetName) -> tuple[str, ...]:
-        definition = self.definitions.find(name)
-        rest = rest_of(name, definition.name)
-        if isinstance(definition, StoredType):
-            return definition.keys
-        if isinstance(definition, PartOfType):
-            target = DatasetName.parse(definition.target)
-            target = target.with_component(target.component + rest)
-            return _outer_keys(self.keys(target), definition.data_id)
-        components = self.components(definition.name)
-        if rest:
-            component = components[self._match(definition.name, rest[0], components)]
-            if component.subset or component.data_ids is not None:
-                return ()
-            target = DatasetName.parse(component.dataset_type)
-            return _outer_keys(self.keys(target.with_component(target.component + rest[1:])), component.data_id)
-        keys: dict[str, None] = dict.fromkeys(definition.own_keys)
-        for component in components.values():
-            if component.subset or component.data_ids is not None or component.optional:
-                continue
-            keys |= dict.fromkeys(_outer_keys(self.keys(DatasetName.parse(component.dataset_type)), component.data_id))
-        return tuple(key for key in keys if key not in self._implied_by(keys))
-
-    def _implied_by(self, keys: Mapping[str, None]) -> set[str]:
-        return {
-            key
-            for key, given in self.definitions.implied.items()
-            if key in keys and all(other in keys for other in given)
-        }
+    def _computed(self, name: DatasetName) -> DatasetName:
+        """Return the composite for the name of a component that is computed: its data ID is the composite's."""
+        if name.component:
+            definition, rest = self.definitions.resolve(name)
+            if rest and isinstance(definition, CompositeType):
+                if match_component(rest[0], self.effective(definition.name).derived) is not None:
+                    return DatasetName.parse(definition.name)
+        return name
 
     def all_keys(self, name: DatasetName) -> tuple[str, ...]:
         """Return the keys of `name` and those of its lists and optional components."""
-        keys = dict.fromkeys(self.keys(name))
-        definition = self.definitions.find(name)
-        rest = rest_of(name, definition.name)
-        if isinstance(definition, PartOfType):
-            target = DatasetName.parse(definition.target)
-            target = target.with_component(target.component + rest)
-            keys |= dict.fromkeys(_outer_keys(self.all_keys(target), definition.data_id))
-        elif isinstance(definition, CompositeType):
-            components = self.components(definition.name)
-            if rest:
-                chosen = self._match(definition.name, rest[0], components)
-                components = {chosen: components[chosen]}
-            for component in components.values():
-                target = DatasetName.parse(component.dataset_type)
-                target = target.with_component(target.component + rest[1:])
-                keys |= dict.fromkeys(_outer_keys(self.all_keys(target), component.data_id))
-        return tuple(keys)
+        text = str(name)
+        keys = self._all_keys.get(text)
+        if keys is None:
+            keys = self._all_keys[text] = (*self.keys(name), *self.definitions.constraint_keys_of(self._computed(name)))
+        return keys
 
-    def _match(self, composite: str, name: str, components: Mapping[str, object]) -> str:
+    def _match(self, composite: str, name: str, components: Collection[str]) -> str:
         found = match_component(name, components)
         if found is None:
             raise ComponentNotFoundError(
@@ -204,15 +178,14 @@ class Planner:
         MissingKeysError
             If a key that is needed is missing.
         """
-        definition = self.definitions.find(name)
-        rest = rest_of(name, definition.name)
+        definition, rest = self.definitions.resolve(name)
         if isinstance(definition, StoredType):
             return self._leaf(definition, data_id, rest)
         if isinstance(definition, PartOfType):
             target = DatasetName.parse(definition.target)
             inner = _inner(data_id, definition.data_id)
             return self.expand(target.with_component(target.component + rest), inner)
-        return self._node(definition, data_id, rest)
+        return self._node(self.effective(definition.name), data_id, rest)
 
     def _leaf(self, stored: StoredType, data_id: Mapping[str, KeyValue], rest: tuple[str, ...]) -> Leaf:
         missing = [key for key in stored.keys if key not in data_id]
@@ -237,7 +210,10 @@ class Planner:
         keys = self.keys(DatasetName.parse(composite.name))
         complete = all(key in data_id for key in keys)
         if rest:
-            chosen = self._match(composite.name, rest[0], components)
+            derived = match_component(rest[0], composite.derived)
+            if derived is not None and len(rest) == 1:
+                return self._derived(composite, derived, data_id)
+            chosen = self._match(composite.name, rest[0], [*components, *composite.derived])
             wanted = {chosen: components[chosen]}
         else:
             if not complete:
@@ -249,9 +225,30 @@ class Planner:
         }
         return Node(composite, own, complete, components, branches, chosen if rest else "")
 
+    def _derived(self, composite: CompositeType, name: str, data_id: Mapping[str, KeyValue]) -> Node:
+        """Return the tree of a component that is computed: of its inputs."""
+        components = self.components(composite.name)
+        branches: dict[str, Branch] = {}
+        for written in composite.derived[name].inputs:
+            derived = match_component(written, composite.derived)
+            if derived is not None:
+                branches[derived] = self._derived(composite, derived, data_id)
+                continue
+            chosen = self._match(composite.name, written, components)
+            branches[chosen] = self._branch(components[chosen], data_id, ())
+        keys = self.keys(DatasetName.parse(composite.name))
+        own = DataId({key: data_id[key] for key in keys if key in data_id})
+        complete = all(key in data_id for key in keys)
+        return Node(composite, own, complete, components, branches, derive=name)
+
     def _branch(
         self, component: ComponentDefinition, data_id: Mapping[str, KeyValue], rest: tuple[str, ...]
     ) -> Branch:
+        if component.data_ids is not None:
+            raise DefinitionError(
+                f"the component {component.name!r} takes its data IDs from {component.data_ids!r}: "
+                "this version of Bunter reads such definitions, but does not find such components yet"
+            )
         target = DatasetName.parse(component.dataset_type)
         target = target.with_component(target.component + rest)
         missing_outer = _missing_outer(data_id, component.data_id)
@@ -287,17 +284,6 @@ def renamed(value: object) -> str | None:
     if isinstance(value, str) and value.startswith("{") and value.endswith("}"):
         return value[1:-1]
     return None
-
-
-def _outer_keys(keys: tuple[str, ...], data_id: Mapping[str, object]) -> tuple[str, ...]:
-    """Return the keys that a composite needs so that a component with `keys` can be found."""
-    outer: dict[str, None] = {}
-    for key in keys:
-        if key not in data_id:
-            outer[key] = None
-        elif (other := renamed(data_id[key])) is not None:
-            outer[other] = None
-    return tuple(outer)
 
 
 def _missing_outer(data_id: Mapping[str, KeyValue], mapping: Mapping[str, object]) -> list[str]:

@@ -80,6 +80,10 @@ def _describe(component: str, branch: LocatedBranch, opener: Opener) -> dict[str
         inner = _describe(node.take, branch.branches[node.take], opener)
         inner.setdefault("through", node.composite.name)
         return inner
+    if node.derive:
+        derived = node.composite.derived[node.derive]
+        inputs = {name: _describe(name, inner, opener) for name, inner in branch.branches.items()}
+        return {"derived": f"{node.composite.name}.{node.derive}", "with": derived.function, "components": inputs}
     described: dict[str, Any] = {
         "composite": node.composite.name,
         "data_id": dict(node.data_id),
@@ -153,6 +157,8 @@ def _leaves(tree: Mapping[str, Any], path: str) -> Iterator[dict[str, Any]]:
 def _composite_note(tree: Mapping[str, Any]) -> str:
     if "components" not in tree:
         return ""
+    if "derived" in tree:
+        return f"  derived ({tree['with']})"
     how = "as it was put" if tree["put"] else "never put as such: resolved afresh"
     return f"  assembled ({tree['assembler']}), {how}"
 
@@ -170,7 +176,7 @@ def _draw(tree: Mapping[str, Any], indent: str, lines: list[str]) -> None:
         last = index == len(children) - 1
         branch, below = ("└─ ", "   ") if last else ("├─ ", "│  ")
         if "components" in inner:
-            lines.append(f"{indent}{branch}{name:<{width}}  {inner['composite']}{_composite_note(inner)}")
+            lines.append(f"{indent}{branch}{name:<{width}}  {inner.get('composite', '')}{_composite_note(inner)}")
             _draw(inner, indent + below, lines)
         elif "members" in inner:
             pinned = ", as it was put" if inner["pinned"] else ""

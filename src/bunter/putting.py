@@ -137,6 +137,8 @@ class Put:
                 self._refuse_part_of(name, branch)
             return self._put_leaf(obj, branch)
         if isinstance(branch, Node):
+            if branch.derive:
+                raise AssemblyError(f"{branch.composite.name}.{branch.derive} is derived: it is computed, never stored")
             if branch.take:
                 component = branch.definitions[branch.take]
                 if component.input_only or branch.composite.read_only:

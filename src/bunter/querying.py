@@ -9,7 +9,7 @@ from .dataid import DataId, KeyValue
 from .definitions.model import CompositeType, PartOfType, StoredType
 from .errors import ComponentNotFoundError
 from .names import DatasetName
-from .plan import Gather, Planner, renamed, rest_of
+from .plan import Gather, Planner, renamed
 from .repository import Chain
 
 
@@ -74,8 +74,7 @@ class Finder:
 
     def relation(self, name: DatasetName, constraints: Mapping[str, KeyValue]) -> Relation:
         """Return the data IDs for which a name can be read, as far as the registries know."""
-        definition = self._planner.definitions.find(name)
-        rest = rest_of(name, definition.name)
+        definition, rest = self._planner.definitions.resolve(name)
         if isinstance(definition, StoredType):
             return self._stored(definition, constraints)
         if isinstance(definition, PartOfType):

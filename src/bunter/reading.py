@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,9 @@ from .dataid import DataId
 from .definitions.model import CompositeType, PartDefinition, StoredType
 from .errors import AssemblyError, BunterError, DatasetNotFoundError, FormatError, ParameterError
 from .formats.interface import About, Format
+from .formats.sharing import freeze
 from .locate import Found, Located, LocatedBranch, LocatedList, LocatedNode, is_absent, lacking
+from .names import DatasetName
 from .plan import Leaf
 from .registry.interface import Record, Writing
 from .trust import Importer
@@ -117,10 +119,19 @@ class Reader:
         Where frozen components are shared, if the user wants that.
     parameters : mapping
         The read parameters; each leaf gets those that it takes.
+    defer : callable
+        Makes what is handed out for a member of a lazy list.
     """
 
-    def __init__(self, opener: Opener, cache: ComponentCache | None, parameters: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        opener: Opener,
+        cache: ComponentCache | None,
+        parameters: Mapping[str, Any],
+        defer: Callable[[DatasetName, DataId, LocatedBranch], Any],
+    ) -> None:
         self._opener = opener
+        self._defer = defer
         self._cache = cache
         self._parameters = dict(parameters)
         self._values: dict[_Key, Any] = {}
@@ -147,7 +158,7 @@ class Reader:
         elif isinstance(branch, LocatedNode):
             for inner in branch.branches.values():
                 self._collect(inner, wanted)
-        else:
+        elif not branch.lazy:
             for _, member in branch.members:
                 self._collect(member, wanted)
 
@@ -234,7 +245,7 @@ class Reader:
 
     def _keep(self, key: _Key, found: Found, value: Any) -> None:
         if self._cache is not None and not self._parameters and value is not None:
-            frozen = formats.freeze(value)
+            frozen = freeze(value)
             if frozen is not None:
                 value = self._cache.put(self._shared_key(key, found), frozen)
         self._values[key] = value
@@ -245,8 +256,17 @@ class Reader:
                 return None
             return self._values[branch.found.record.uuid, branch.leaf.part]
         if isinstance(branch, LocatedList):
+            if branch.lazy:
+                gather = branch.gather
+                unread = (
+                    self._defer(gather.name, DataId({**gather.constraints, **d, **gather.fixed}), member)
+                    for d, member in branch.members
+                )
+                return MemberList(unread, (d for d, _ in branch.members))
             return MemberList((self._value(member) for _, member in branch.members), (d for d, _ in branch.members))
         node = branch.node
+        if node.derive:
+            return self._derived(branch)
         if node.take:
             return self._value(branch.branches[node.take])
         values = {
@@ -272,6 +292,19 @@ class Reader:
                 error.add_note(f"while standardizing {composite.name!r} {node.data_id!r}")
                 raise
         return built
+
+    def _derived(self, branch: LocatedNode) -> Any:
+        """Compute a component from others."""
+        composite = branch.node.composite
+        derived = composite.derived[branch.node.derive]
+        function = self._opener.importer.find(derived.function)
+        inputs = {name: self._value(inner) for name, inner in branch.branches.items()}
+        named = {name: inputs[match_component(name, inputs) or name] for name in derived.inputs}
+        try:
+            return function(dict(branch.node.data_id), named)
+        except Exception as error:
+            error.add_note(f"while computing {composite.name}.{derived.name} {branch.node.data_id!r}")
+            raise
 
     def _origin(self) -> tuple[int, int] | None:
         bbox = self._parameters.get("bbox")

@@ -309,7 +309,8 @@ class Opened:
         finally:
             self._opening.pop()
         folders = tuple(description.get("folders") or ())
-        mine = folders_are_mine(description["id"], folders, str(description.get("signature") or "")) if folders else True
+        signature = str(description.get("signature") or "")
+        mine = not folders or folders_are_mine(description["id"], folders, signature)
         repository = Repository(
             root,
             UUID(description["id"]),

@@ -309,7 +309,7 @@ def _write_value(token: _Field, value: KeyValue, level: int) -> str:
     if isinstance(value, float):
         short = format(value, token.spec) if token.spec else repr(value)
         # Two values that round to the same digits must not share a file.
-        return short if float(short) == value else repr(value)
+        return short if len(short) <= 40 and float(short) == value else repr(value)
     if level == 2:
         return "".join(map(_escape, value))
     text = encode_value(value)

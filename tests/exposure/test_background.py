@@ -37,7 +37,9 @@ def test_layers_are_values(layer: SplineLayer | ChebyshevLayer) -> None:
     with pytest.raises(AttributeError, match="cannot be changed"):
         layer.values = 1  # type: ignore[union-attr]
     with pytest.raises(ValueError, match="read-only"):
-        next(v for v in layer.state().values() if isinstance(v, np.ndarray) and v.ndim == 2 and v is not layer)[0, 0] = 1
+        next(v for v in layer.state().values() if isinstance(v, np.ndarray) and v.ndim == 2 and v is not layer)[
+            0, 0
+        ] = 1
 
 
 @pytest.mark.parametrize("layer", [SPLINE, CHEBYSHEV])

@@ -48,7 +48,12 @@ def test_value_semantics(psf: Psf) -> None:
     assert psf.image(10.0, 20.0).sum() == pytest.approx(1.0)
     assert psf.image().shape == psf.shape
     dumped = json.loads(json.dumps(psf.to_dict()))
-    for again in (pickle.loads(pickle.dumps(psf)), Psf.from_dict(dumped), Psf.from_dict(psf.state()), copy.deepcopy(psf)):
+    for again in (
+        pickle.loads(pickle.dumps(psf)),
+        Psf.from_dict(dumped),
+        Psf.from_dict(psf.state()),
+        copy.deepcopy(psf),
+    ):
         assert again == psf
         assert type(again) is type(psf)
         assert hash(again) == hash(psf)
@@ -77,8 +82,12 @@ def test_elliptical_gaussian_has_its_moments() -> None:
     assert np.degrees(np.arctan2(axes[1, 1], axes[0, 1])) % 180 == pytest.approx(30.0)
 
 
-def test_image_fwhm_is_that_of_the_equivalent_gaussian() -> None:
-    assert ImagePsf(7 * gaussian(41, 3.0)).fwhm() == pytest.approx(GaussianPsf(3.0).fwhm(), rel=1e-3)
+@pytest.mark.parametrize("sigma", [0.8, 1.5, 3.0])
+def test_image_fwhm_is_measured_at_half_maximum(sigma: float) -> None:
+    assert ImagePsf(7 * gaussian(41, sigma)).fwhm() == pytest.approx(GaussianPsf(sigma).fwhm(), rel=0.02)
+    wings = gaussian(41, sigma) + 0.05 * gaussian(41, 4 * sigma)
+    assert ImagePsf(wings).fwhm() == pytest.approx(GaussianPsf(sigma).fwhm(), rel=0.06)
+    assert ImagePsf(np.ones((1, 1))).fwhm() == pytest.approx(1.2, abs=0.2)
 
 
 def test_image_psf_owns_its_pixels() -> None:
@@ -125,8 +134,8 @@ def test_real_psfex_model(decam: Path) -> None:
         )  # fmt: skip
     assert psf.shape == (63, 63)
     assert psf.fwhm() == pytest.approx(3.69144201278687)
-    # The width measured on the image is that in the header, to the precision of two definitions of width.
-    assert psf.fwhm(125, 125) == pytest.approx(psf.fwhm(), rel=0.15)
+    # The header's width is the mean of stars, not that of the model at one place.
+    assert psf.fwhm(125, 125) == pytest.approx(psf.fwhm(), rel=0.1)
     image = psf.image(125, 125)
     assert np.unravel_index(image.argmax(), image.shape) == (31, 31)
     assert not np.allclose(image, psf.image(2000, -1200))

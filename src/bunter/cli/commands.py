@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -112,14 +112,16 @@ def define(policy: str | None, aliases: tuple[str, ...], repo: str, trust_paths:
 def types(repo: str, trust_paths: tuple[str, ...], as_json: bool) -> None:
     """List the dataset types of a repository and its parents, with their keys."""
     with _open(repo, trust_paths) as butler:
-        found = {str(name): dict(butler.keys(str(name))) for name in butler.dataset_types()}
+        kinds = butler.key_types()
+        found = {name: {key: kinds[key] for key in butler.keys(name)} for name in butler.dataset_types()}
+        aliases = butler.aliases()
     if as_json:
-        show.as_json({name: {key: _kind(kind) for key, kind in keys.items()} for name, keys in found.items()})
+        show.as_json({"types": found, "aliases": aliases})
     else:
-        rows = [
-            (name, ", ".join(f"{key}: {_kind(kind)}" for key, kind in keys.items())) for name, keys in found.items()
-        ]
+        rows = [(name, ", ".join(f"{key}: {kind}" for key, kind in keys.items())) for name, keys in found.items()]
         show.table(("TYPE", "KEYS"), rows)
+        for name, target in aliases.items():
+            click.echo(f"{name} stands for {target}")
 
 
 @bunter.command()
@@ -147,15 +149,16 @@ def ingest(
     as_json: bool,
 ) -> None:
     """Record FILES (paths or globs) as datasets NAME; all of them or none."""
-    with _open(repo, trust_paths, write=True) as butler, show.working(f"ingesting {name}"):
+    with _open(repo, trust_paths, write=True) as butler, show.counting(f"ingesting {name}") as progress:
         refs = butler.ingest(
             name,
             list(files),
             mode=mode,
             scan=scan,
-            data_id=_parsed(butler, name, data_id) or None,
+            data_id=_parsed(butler, data_id) or None,
             template=template,
             on_exists=on_exists,
+            progress=progress,
         )
         found = [_of(ref) for ref in refs]
     if as_json:
@@ -185,7 +188,7 @@ def ls(
     """List the datasets NAME whose data IDs agree with KEY=VALUE."""
     with _open(repo, trust_paths) as butler:
         order = order_by.split(",") if order_by else None
-        query = butler.query(name, _parsed(butler, name, data_id), where=where, order_by=order, limit=limit)
+        query = butler.query(name, _parsed(butler, data_id), where=where, order_by=order, limit=limit)
         found = [_of(ref) for ref in query]
         keys = list(butler.keys(name))
     if as_json:
@@ -205,7 +208,7 @@ def ls(
 def plan(name: str, data_id: tuple[str, ...], repo: str, trust_paths: tuple[str, ...], as_json: bool) -> None:
     """Show where every part of a dataset would be read from."""
     with _open(repo, trust_paths) as butler:
-        found = butler.plan(name, _parsed(butler, name, data_id))
+        found = butler.plan(name, _parsed(butler, data_id))
     if as_json:
         show.as_json(found.to_dict())
     else:
@@ -243,7 +246,7 @@ def get(
     if columns is not None:
         parameters["columns"] = columns.split(",")
     with _open(repo, trust_paths) as butler, show.working(f"getting {name}"):
-        found = butler.get(name, _parsed(butler, name, data_id), parameters=parameters or None)
+        found = butler.get(name, _parsed(butler, data_id), parameters=parameters or None)
         if output is not None:
             export(found, Path(output))
     if output is not None:
@@ -268,7 +271,7 @@ def exists(
 ) -> None:
     """Tell whether a get would succeed; exit code 0 if so, 1 if not."""
     with _open(repo, trust_paths) as butler:
-        found = butler.exists(name, _parsed(butler, name, data_id))
+        found = butler.exists(name, _parsed(butler, data_id))
     if as_json:
         show.as_json(found)
     else:
@@ -303,15 +306,11 @@ def _open(repo: str, trust_paths: Sequence[str], write: bool = False) -> Butler:
     return Butler(outputs=repo, **options) if write else Butler(repo, **options)
 
 
-def _kind(kind: Any) -> str:
-    return kind.__name__ if isinstance(kind, type) else str(kind)
-
-
-def _parsed(butler: Butler, name: str, items: Sequence[str]) -> dict[str, Any]:
+def _parsed(butler: Butler, items: Sequence[str]) -> dict[str, Any]:
     """Read ``visit=1`` and ``ccd=N3`` with the types that the keys have."""
     if not items:
         return {}
-    kinds: Mapping[str, Any] = butler.keys(name)
+    kinds = butler.key_types()
     found: dict[str, Any] = {}
     for item in items:
         key, equals, text = item.partition("=")
@@ -319,21 +318,15 @@ def _parsed(butler: Butler, name: str, items: Sequence[str]) -> dict[str, Any]:
             raise click.UsageError(f"{item!r} is not a part of a data ID; write KEY=VALUE, for example visit=1 ccd=N3")
         if key in found:
             raise click.UsageError(f"{key} is given twice")
-        found[key] = _value(key, text, _kind(kinds.get(key, "")))
+        found[key] = _value(key, text, kinds.get(key, ""))
     return found
 
 
 def _value(key: str, text: str, kind: str) -> int | float | str:
-    """Read one value; of a key that the type does not have (``stage``) whatever it looks like."""
-    if kind == "str":
-        return text
+    """Read one value; of a key that nobody knows (``stage``, a mistake) as text, for the Butler to judge."""
     try:
-        if kind == "float":
-            return float(text)
-        return int(text)
+        return int(text) if kind == "int" else float(text) if kind == "float" else text
     except ValueError:
-        if kind not in ("int", "float"):
-            return text
         wanted = "an integer" if kind == "int" else "a number"
         raise click.UsageError(f"{key}={text}: the key {key!r} takes {wanted}") from None
 

@@ -7,18 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import DatasetNameError, DatasetTypeNotFoundError, DefinitionError
 from ..names import DatasetName
 from ..words import did_you_mean, listing
 from . import derive
-from .build import Builder
 from .combine import Merge, same_type
-from .link import DeclaredByName, Linker, changed, declared_by_bunter
 from .model import ComponentDefinition, CompositeType, DatasetType, Place
-from .nodes import Faults
-from .reader import Draft, PolicyReader, expand, join_texts
+
+if TYPE_CHECKING:
+    from .link import DeclaredByName
+    from .reader import Draft
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -198,6 +198,9 @@ class Definitions:
             and all(self.implied.get(key) == given for key, given in new.implied.items())
         ):
             return self
+        from .link import changed
+        from .nodes import Faults
+
         faults = Faults()
         both = Definitions(
             {**self.types, **new.types},
@@ -244,6 +247,8 @@ class Definitions:
         Of combined definitions: those of the repository itself. Policies that came one after the other
         are documents of one file, in which a later one stands in front of an earlier one.
         """
+        from .reader import join_texts
+
         return join_texts(self._texts)
 
 
@@ -253,7 +258,7 @@ def load(
     known: Definitions | None = None,
     trusted: bool = False,
     base_dir: str | Path | None = None,
-    declared: DeclaredByName = declared_by_bunter,
+    declared: DeclaredByName | None = None,
 ) -> Definitions:
     """Read and check a policy.
 
@@ -269,6 +274,7 @@ def load(
         Where relative includes of a dict or a text start; the folder of the file, or the current one.
     declared : callable, optional
         Returns the components of a Python type by its dotted name; asked only where templates repeat.
+        By default those of Bunter's own types are known.
 
     Returns
     -------
@@ -286,6 +292,12 @@ def load(
     >>> policy.find("src").storage, policy.key_types["visit"]
     ('FitsTable', 'int')
     """
+    # Whoever only needs the model (a format, say) does not pay for the reader of policies.
+    from .build import Builder
+    from .link import Linker, declared_by_bunter
+    from .nodes import Faults
+    from .reader import PolicyReader, expand
+
     known = known if known is not None else Definitions()
     faults = Faults()
     policy = PolicyReader(faults, trusted=trusted).read(source, base_dir)
@@ -303,7 +315,7 @@ def load(
         conflicts = {k: v for k, v in known._conflicts.items() if k.removeprefix("type ") not in types}
         return Definitions({**known.types, **types}, implied=implied, _conflicts=conflicts)
 
-    Linker(own, drafts, known, builder, declared, context).link()
+    Linker(own, drafts, known, builder, declared or declared_by_bunter, context).link()
     faults.raise_if_any()
     return Definitions(
         own,

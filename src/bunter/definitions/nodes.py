@@ -288,4 +288,5 @@ def _dotted(value: Any, place: Place, faults: Faults) -> str:
     name = f"{value.__module__}.{value.__qualname__}"
     if "<" in name:
         faults.add(place, f"{name} cannot be found again by its name; define it at the top of a module")
+    name = name.replace("<", "").replace(">", "")
     return name.removeprefix("builtins.") if isinstance(value, type) else name

@@ -9,7 +9,7 @@ median of Gaia minus image in arcseconds on the sky, so they are added to CRVAL.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -198,9 +198,8 @@ def decam_story(folder: Path, source: Path, console: Console | None) -> Outcome:
     tell.say(f"visits in one band against each other  {seen.visits}")
 
     tell.step("Time to get, a new Butler each time")
-    trusted = {"trust_paths": [str(source)]}
-    seconds_wcs = best_time(lambda: Butler(later_root, **trusted).get("calexp:legacyzpts.wcs", first))
-    seconds_whole = best_time(lambda: Butler(later_root, **trusted).get("calexp:legacyzpts", first), 3)
+    seconds_wcs = best_time(lambda: Butler(later_root, trust_paths=[str(source)]).get("calexp:legacyzpts.wcs", first))
+    seconds_whole = best_time(lambda: Butler(later_root, trust_paths=[str(source)]).get("calexp:legacyzpts", first), 3)
     tell.say(f"calexp:legacyzpts.wcs  {1000 * seconds_wcs:7.1f} ms")
     tell.say(f"calexp:legacyzpts      {1000 * seconds_whole:7.1f} ms")
 
@@ -257,7 +256,7 @@ class _Comparison:
     residuals_after: list[Table]
 
 
-def _compare(reader: Butler, exposures: list[Mapping[str, Any]], brick: Any) -> _Comparison:
+def _compare(reader: Butler, exposures: Sequence[Mapping[str, Any]], brick: Any) -> _Comparison:
     """Measure the stars of every CCD and compare them with Gaia and with each other."""
     from .detect import detect
     from .fit import on_sky, residuals, scatter

@@ -15,7 +15,7 @@ Array = NDArray[Any]
 _BOX = 128
 _HALF = 8
 _APERTURE = 3.0
-_FWHM = 2.3548
+_FWHM = 2 * np.sqrt(2 * np.log(2))
 
 
 def background(image: Array, bad: Array) -> tuple[Array, float]:
@@ -109,8 +109,8 @@ def _measure(flat: Array, weight: Array, column: Array, row: Array, sigma: float
     """Fit flux, position and a level to every source at once, by Gauss-Newton on its stamp."""
     steps = np.arange(-_HALF, _HALF + 1)
     rows, columns = row[:, None] + steps, column[:, None] + steps
-    stamps = flat[rows[:, :, None], columns[:, None, :]].astype(float).reshape(len(row), -1)
-    weights = weight[rows[:, :, None], columns[:, None, :]].astype(float).reshape(len(row), -1)
+    stamps = flat[rows[:, :, None], columns[:, None, :]].astype(float).reshape(len(row), steps.size**2)
+    weights = weight[rows[:, :, None], columns[:, None, :]].astype(float).reshape(len(row), steps.size**2)
     dy, dx = (grid.ravel().astype(float) for grid in np.meshgrid(steps, steps, indexing="ij"))
     # Pixels far out say nothing of a star but a lot of its neighbours.
     weights = weights * (dx**2 + dy**2 <= _HALF**2)

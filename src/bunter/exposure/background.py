@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..errors import FormatError
 from ..words import did_you_mean, listing
-from .values import Frozen, State, frozen_array, number, set_fields, whole
+from .values import Frozen, State, frozen_array, number, restored, set_fields, whole
 
 _KINDS: dict[str, type[Layer]] = {}
 
@@ -58,7 +58,7 @@ class Layer(Frozen):
             raise FormatError(f"a layer of kind {kind!r} cannot be made of {listing(rest)}: {error}") from error
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Layer.from_dict, (self.state(),)
+        return restored, (type(self), self.state())
 
 
 class SplineLayer(Layer):

@@ -50,6 +50,11 @@ class Frozen:
         return self
 
 
+def restored(cls: type, state: State) -> Any:
+    """Make an object of what `state` returned; for pickles, which then load the module of the class themselves."""
+    return cls(**{name: value for name, value in state.items() if name != "kind"})
+
+
 def set_fields(obj: object, **fields: Any) -> None:
     """Set attributes of a frozen object while it is being made."""
     for name, value in fields.items():

@@ -16,9 +16,9 @@ _RELAX = WCSHDO_all | WCSHDO_P14
 def same_wcs(a: WCS | None, b: WCS | None) -> bool:
     """Tell whether two WCS objects are equal by value.
 
-    They are if they state the same header cards (to 14 significant digits, whichever way the cards were spelled) and have
-    the same distortions: SIP coefficients (to 13 digits), lookup tables and -TAB arrays (exactly). The size of the image
-    does not count.
+    They are if they state the same header cards (to 14 significant digits, whichever way the cards were spelled) and
+    have the same distortions: SIP coefficients (to 13 digits), lookup tables and -TAB arrays (exactly). The size of the
+    image does not count.
 
     Parameters
     ----------

@@ -158,5 +158,9 @@ def _check_start(data: memoryview, file: str, name: str) -> None:
         raise FormatError(f"{what}; it is an ECSV file: use the storage Ecsv")
     if not newline and len(data) > len(line):
         raise FormatError(f"{what}; its first line does not end")
+    try:
+        line.decode()
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{what}; its first line is not UTF-8 text") from error
     if any(byte < 32 and byte not in (9, 13) for byte in line):
         raise FormatError(f"{what}; its first line holds control characters, it is no text")

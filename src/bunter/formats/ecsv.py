@@ -23,8 +23,8 @@ class Ecsv(TableFormat):
     """One table a file, as text that people and astropy's ``Table.read`` understand.
 
     Byte strings come back as text; times are stored to their full precision. What ECSV would change silently
-    (blanks at the ends of a text, a first text of a row that begins with ``#``, carriage returns, complex numbers)
-    is a `FormatError`. ``.ecsv.gz`` and ``.ecsv.bz2`` are read too.
+    (blanks at the ends of a text, a first text of a row that begins with ``#``, complex numbers) is a
+    `FormatError`. ``.ecsv.gz`` and ``.ecsv.bz2`` are read too.
     """
 
     name = "Ecsv"
@@ -38,7 +38,7 @@ class Ecsv(TableFormat):
         text = io.StringIO(newline="")
         try:
             plain.write(text, format="ascii.ecsv")
-            data = text.getvalue().replace("\r\n", "\n").encode()
+            data = text.getvalue().encode()
         except Exception as error:
             # Astropy's writer and PyYAML raise whatever the values in columns and meta make them raise.
             raise FormatError(f"{about.name}: Ecsv cannot hold this table: {type(error).__name__}: {error}") from error
@@ -49,7 +49,7 @@ class Ecsv(TableFormat):
         if not same_values(back, table):
             raise FormatError(
                 f"{about.name}: Ecsv would change {_changed(table, back)} (blanks at the ends of texts, texts that "
-                "begin with '#', carriage returns, meta that YAML cannot hold); use the storage Parquet"
+                "begin with '#', meta that YAML cannot hold); use the storage Parquet"
             )
         out.write(data)
         return {}
@@ -129,6 +129,8 @@ def _parse(data: bytes, file: str, name: str) -> Any:
 
     try:
         text = data.decode()
+        if text.partition("\n")[0].endswith("\r"):
+            text = text.replace("\r\n", "\n")
         header = [line[2:] for line in text.split("\n", 10_000) if line.startswith("# ")]
         check_aliases("\n".join(header[1:]).encode())
         # A list of lines is never taken for the name of a file.

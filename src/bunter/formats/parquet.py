@@ -166,6 +166,15 @@ class SourceFile(io.RawIOBase):
         self._at += length
         return bytes(data)
 
+    def read_buffer(self, size: int) -> Any:
+        """Read as an Arrow buffer, without a copy."""
+        import pyarrow as pa
+
+        length = min(size, max(self._source.size - self._at, 0))
+        data = self._source.read_range(self._at, length)
+        self._at += length
+        return pa.py_buffer(data)
+
     def readinto(self, buffer: Any, /) -> int:
         """Read into a buffer."""
         view = memoryview(buffer).cast("B")
