@@ -48,7 +48,23 @@ def test_use_cases_names() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", ":", ":jointcal", "a..b", ".a", "a.", "a:b:c", "1a", "a b", "a/b", "a:b/c", "a\0", "é", "a" * 201, "a" + ".b" * 9],
+    [
+        "",
+        ":",
+        ":jointcal",
+        "a..b",
+        ".a",
+        "a.",
+        "a:b:c",
+        "1a",
+        "a b",
+        "a/b",
+        "a:b/c",
+        "a\0",
+        "é",
+        "a" * 201,
+        "a" + ".b" * 9,
+    ],
 )
 def test_what_is_no_name(text: str) -> None:
     with pytest.raises(DatasetNameError):

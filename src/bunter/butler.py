@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 
 from .cache import ComponentCache
@@ -33,7 +34,7 @@ from .putting import Options, Put, Staged, commit, place_of
 from .querying import Relation, sorted_data_ids
 from .reading import Opener, Reader, check_complete
 from .refs import DatasetRef, DeferredDataset, Query
-from .registry.interface import Changes, Precursor
+from .registry.interface import Changes, Pin, Precursor
 from .repository import Chain, Opened, Overlay, Repository, is_repository, resolve_root
 from .trust import Importer
 from .where import parse as parse_where
@@ -143,6 +144,9 @@ class Butler:
         self._producer = producer or ""
         self._local = threading.local()
         self._output: Repository | None = None
+        if targets and is_repository(resolve_root(targets[0].root)):
+            # First, since a repository that is an input too is opened once.
+            self._opened.open(resolve_root(targets[0].root), writable=True)
         parents = [self._open_input(source) for source in sources]
         starts = parents
         if targets:
@@ -357,31 +361,58 @@ class Butler:
         context = self._current()
         data_id = context.complete(name, ref.data_id)
         branch = context.expand(name, data_id)
-        if ref._fixed and ref._found is not None and "resolve" not in options:
-            located = self._as_put(context, branch, ref._found)
+        if ref._pins is not None and ref._found is not None and "resolve" not in options:
+            located = self._as_put(context, branch, ref._found, ref._pins)
         else:
             located = context.locate(branch, resolve)
         return self._read(
             located, name, data_id, options.get("parameters"), options.get("as_type"), options.get("share")
         )
 
-    def _as_put(self, context: Context, branch: Any, found: Found) -> LocatedBranch:
-        """Locate a dataset by the UUID that its put had."""
-        record = found.repository.registry.by_uuid(found.record.type, found.record.uuid)
-        if record is None and found.repository is not self._output and self._output is not None:
-            # It was put in a transaction, whose rows are in the output now.
-            found = Found(self._output, found.record)
-            record = self._output.registry.by_uuid(found.record.type, found.record.uuid)
-        if record is None:
+    def _holder(self, found: Found) -> Found | None:
+        """Return where a dataset of a known UUID is recorded now: an open transaction's overlay counts as its output."""
+        context = self._current()
+        places = context.nearest_output() if found.repository is self._output else [found.repository]
+        for repository in places:
+            record = repository.registry.by_uuid(found.record.type, found.record.uuid, found.record.part)
+            if record is not None:
+                return Found(repository, record)
+        return None
+
+    def _pins_now(self, context: Context, found: Found) -> dict[UUID, list[Pin]]:
+        """Return the pins of a put composite, and of the composites among them."""
+        pins: dict[UUID, list[Pin]] = {}
+        waiting = [found]
+        while waiting:
+            here = waiting.pop()
+            if here.record.file is not None or here.record.uuid in pins:
+                continue
+            own = pins[here.record.uuid] = here.repository.registry.pins(here.record.type, here.record.uuid)
+            for pin in own:
+                if pin.uuid is not None and isinstance(context.definitions.types.get(pin.type), CompositeType):
+                    for repository in context.chain.order:
+                        record = repository.registry.by_uuid(pin.type, pin.uuid)
+                        if record is not None:
+                            waiting.append(Found(repository, record))
+                            break
+        return pins
+
+    def _as_put(
+        self, context: Context, branch: Any, found: Found, pins: dict[UUID, list[Pin]]
+    ) -> LocatedBranch:
+        """Locate a dataset by the UUIDs that its put had."""
+        exact = self._holder(found)
+        if exact is None:
             raise DatasetNotFoundError(
                 f"{found.record.type} {found.record.data_id} with UUID {found.record.uuid} is gone from "
-                f"{found.repository.root}: it was purged",
+                f"{found.repository.root}: it was purged, or its transaction was undone",
                 [found.repository.root],
             )
-        exact = Found(found.repository, record)
         if isinstance(branch, Leaf):
             return Located(branch, "found", exact, pinned=True)
-        return context.locator("exact").at(branch, exact)
+        locator = context.locator("exact")
+        locator.frozen = pins
+        return locator.at(branch, exact)
 
     def _nearest(self, name: DatasetName, data_id: DataId) -> Found | None:
         context = self._current()
@@ -568,7 +599,11 @@ class Butler:
         for repository in context.nearest_output():
             record = repository.registry.by_uuid(type_, uuid)
             if record is not None:
-                return DatasetRef(self, DatasetName.parse(type_), own_id, Found(repository, record), fixed=True)
+                found = Found(repository, record)
+                pins = self._pins_now(context, found)
+                # What a transaction put will be the output's: the overlay is gone by then.
+                lasting = Found(context.need_output(), record)
+                return DatasetRef(self, DatasetName.parse(type_), own_id, lasting, pins)
         raise RepositoryError(f"{type_} {own_id} was put, but another process has removed it from the registry since")
 
     def _precursors(self, context: Context, refs: Iterable[DatasetRef]) -> list[Precursor]:
@@ -671,8 +706,8 @@ class Butler:
     def ingest(
         self,
         name: str,
-        files: Any,
         /,
+        files: Any,
         *,
         mode: str = "direct",
         scan: str = "headers",
@@ -885,7 +920,7 @@ class Butler:
 
 
 def _reopen(arguments: dict[str, Any]) -> Butler:
-    return Butler(arguments.pop("root"), **arguments)
+    return Butler(**arguments)
 
 
 def _same_definition(a: Any, b: Any) -> bool:

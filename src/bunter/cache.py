@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -53,15 +54,18 @@ class ComponentCache:
 
 
 def _size(obj: Any, depth: int = 3) -> int:
+    """Return about how many bytes an object takes: arrays count in full, other things as deep as `depth`."""
     nbytes = getattr(obj, "nbytes", None)
     if isinstance(nbytes, int):
         return nbytes
     size = sys.getsizeof(obj, 512)
-    if depth:
-        slots = [getattr(obj, name, None) for name in getattr(type(obj), "__slots__", ()) or ()]
-        for value in [*getattr(obj, "__dict__", {}).values(), *slots]:
-            if not isinstance(value, type):
-                size += _size(value, depth - 1)
-        if isinstance(obj, list | tuple):
-            size += sum(_size(value, depth - 1) for value in obj)
+    if depth and not isinstance(obj, str | bytes | type):
+        slots = [name for cls in type(obj).__mro__ for name in vars(cls).get("__slots__", ())]
+        inner = [getattr(obj, name, None) for name in slots if not name.startswith("__")]
+        inner += getattr(obj, "__dict__", {}).values()
+        if isinstance(obj, Mapping):
+            inner += obj.values()
+        elif isinstance(obj, list | tuple):
+            inner += obj
+        size += sum(_size(value, depth - 1) for value in inner)
     return size

@@ -9,11 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from inspect import getattr_static
+from types import MemberDescriptorType
 from typing import Any
 
 from .names import camel, plain_component, snake
 
-_MISSING = object()
+
+class _Missing:
+    pass
+
+
+_MISSING = _Missing()
 _SYNONYMS = {"calib": "photocalib"}
 
 
@@ -102,9 +109,12 @@ def _take(obj: Any, name: str) -> Any:
             if callable(method):
                 return method()
     for word in spelled:
-        value = getattr(obj, word, _MISSING)
-        if value is not _MISSING:
-            return value
+        try:
+            return getattr(obj, word)
+        except AttributeError:
+            # One that is raised inside of a property is for its author to see; a slot may just be empty.
+            if not isinstance(getattr_static(obj, word, _MISSING), MemberDescriptorType | _Missing):
+                raise
     return _MISSING
 
 

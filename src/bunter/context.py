@@ -8,7 +8,7 @@ from typing import Any
 from .comparing import same_records
 from .dataid import DataId, KeyValue, check_value
 from .definitions import Definitions
-from .errors import DataIdError, RepositoryError
+from .errors import DataIdError, DatasetNameError, RepositoryError
 from .locate import Found, LocatedBranch, Locator, Resolve, lacking
 from .names import DatasetName
 from .plan import Branch, MissingKeysError, Planner, standard_data_id
@@ -103,7 +103,7 @@ class Context:
                 raise DataIdError(f"the name {str(name)!r} says stage {parsed.stage!r}, the data ID says {stage!r}")
             parsed = parsed.with_stage(stage)
         elif parsed.stage is None:
-            parsed = self._dealiased(parsed)
+            parsed = self.definitions.unalias(parsed)
         return parsed, standard_data_id(self.definitions, given)
 
     def _stage_from(self, name: DatasetName, given: dict[str, Any]) -> str | None:
@@ -122,7 +122,8 @@ class Context:
         if stage:
             stage = stage.strip()
             # Checked as a name is, since it becomes one.
-            DatasetName.parse(f"{name.type}:{stage}")
+            if DatasetName.parse(f"{name.type}:{stage}").component:
+                raise DatasetNameError(f"{stage!r} is not a stage: components belong into the name")
         return stage
 
     def _has_key(self, type_: str, key: str) -> bool:
@@ -132,13 +133,6 @@ class Context:
             DatasetName.parse(other).type == type_ and key in self.planner.all_keys(DatasetName.parse(other))
             for other in self.definitions.types
         )
-
-    def _dealiased(self, name: DatasetName) -> DatasetName:
-        target = self.definitions.aliases.get(name.type)
-        if target is None:
-            return name
-        found = DatasetName.parse(target)
-        return found.with_component(found.component + name.component)
 
     def complete(
         self, name: DatasetName, data_id: Mapping[str, KeyValue], *, strict: bool = False

@@ -123,6 +123,8 @@ class Locator:
     same: Callable[[Found, Found], bool]
     first: bool = False
     resolve: Resolve = "pinned"
+    frozen: dict[UUID, list[Pin]] = field(default_factory=dict)
+    """Pins that count instead of those that the registries have now, by the composite's UUID."""
     _direct: dict[tuple[UUID, str, DataId], Record | None] = field(default_factory=dict)
 
     def locate(self, branch: Branch, *, optional: bool = False) -> LocatedBranch:
@@ -181,9 +183,7 @@ class Locator:
     def _node(self, node: Node, views: list[_View], put: list[Found]) -> LocatedNode:
         own = _View(
             {
-                found.repository.id: _by_component(
-                    found.repository.registry.pins(node.composite.name, found.record.uuid)
-                )
+                found.repository.id: _by_component(self._pins_of(node, found))
                 for found in put
             }
         )
@@ -193,8 +193,8 @@ class Locator:
                 # The outer composite pinned this very leaf under the path that it has there.
                 inner = [*views, own.at(name)]
             else:
-                inner = [own.at(name), *(view.at(name) for view in views)]
-            optional = name in node.definitions and node.definitions[name].optional
+                inner = [*(view.at(name) for view in views), own.at(name)]
+            optional = name in node.optional
             located = self._branch(branch, inner, optional)
             if optional and isinstance(located, LocatedNode) and any(True for _ in lacking(located)):
                 located = Located(Absent(branch_name(branch), ()), "absent")
@@ -202,6 +202,10 @@ class Locator:
                 located.lazy = node.definitions[name].lazy
             branches[name] = located
         return LocatedNode(node, branches, put[0] if put else None)
+
+    def _pins_of(self, node: Node, found: Found) -> list[Pin]:
+        frozen = self.frozen.get(found.record.uuid)
+        return found.repository.registry.pins(node.composite.name, found.record.uuid) if frozen is None else frozen
 
     def _pin(self, repository: Repository, views: list[_View]) -> Pin | None:
         for view in views:
@@ -352,10 +356,8 @@ def lacking(branch: LocatedBranch, name: str = "", optional: bool = False) -> It
             yield name, branch
     elif isinstance(branch, LocatedNode):
         for inner_name, inner in branch.branches.items():
-            definition = branch.node.definitions.get(inner_name)
-            yield from lacking(
-                inner, f"{name}.{inner_name}" if name else inner_name, definition is not None and definition.optional
-            )
+            where = f"{name}.{inner_name}" if name else inner_name
+            yield from lacking(inner, where, inner_name in branch.node.optional)
     else:
         if not branch.members and not optional:
             yield name, branch

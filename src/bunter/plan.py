@@ -66,6 +66,8 @@ class Node:
         The one component that is wanted instead of the whole, ``""`` for the whole.
     derive : str
         The derived component that is wanted instead of the whole; the branches are its inputs.
+    optional : frozenset of str
+        Components that may be absent. One that is wanted by itself (`take`) may not.
     """
 
     composite: CompositeType
@@ -75,6 +77,7 @@ class Node:
     branches: Mapping[str, Branch] = field(default_factory=dict)
     take: str = ""
     derive: str = ""
+    optional: frozenset[str] = frozenset()
 
 
 Branch: TypeAlias = Leaf | Absent | Gather | Node
@@ -119,6 +122,7 @@ class Planner:
         self._keys: dict[str, tuple[str, ...]] = {}
         self._all_keys: dict[str, tuple[str, ...]] = {}
         self._effective: dict[str, CompositeType] = {}
+        self._optional: dict[str, frozenset[str]] = {}
 
     def components(self, composite: str) -> dict[str, ComponentDefinition]:
         """Return the components of a composite, those of its base included."""
@@ -133,6 +137,30 @@ class Planner:
         if found is None:
             found = self._effective[composite] = self.definitions.effective(composite)
         return found
+
+    def optional(self, composite: str) -> frozenset[str]:
+        """Return the components without which a composite can be read.
+
+        Of a stored base any part but the main one may be absent, but the dataset itself has to be there.
+        """
+        found = self._optional.get(composite)
+        if found is None:
+            components = self.components(composite).values()
+            written = self.effective(composite).components
+            found = self._optional[composite] = frozenset(
+                c.name for c in components if c.optional and (c.name in written or self._spared_by_base(c.dataset_type))
+            )
+        return found
+
+    def _spared_by_base(self, target: str) -> bool:
+        definition, rest = self.definitions.resolve(target)
+        if isinstance(definition, PartOfType):
+            inner = DatasetName.parse(definition.target)
+            return self._spared_by_base(str(inner.with_component(inner.component + rest)))
+        if isinstance(definition, StoredType) or not rest:
+            return False
+        chosen = match_component(rest[0], self.components(definition.name))
+        return chosen is not None and chosen in self.optional(definition.name)
 
     def keys(self, name: DatasetName) -> tuple[str, ...]:
         """Return the keys that a full data ID of `name` has."""
@@ -178,13 +206,22 @@ class Planner:
         MissingKeysError
             If a key that is needed is missing.
         """
+        definition, _ = self.definitions.resolve(name)
+        if isinstance(definition, StoredType) and DatasetName.parse(definition.name).component:
+            whole = self.definitions.types.get(name.definition)
+            if isinstance(whole, CompositeType):
+                # Asked for as a component: the walk begins at its composite, whose pins count.
+                return self._node(self.effective(whole.name), data_id, name.component)
+        return self._expand(name, data_id)
+
+    def _expand(self, name: DatasetName, data_id: Mapping[str, KeyValue]) -> Branch:
         definition, rest = self.definitions.resolve(name)
         if isinstance(definition, StoredType):
             return self._leaf(definition, data_id, rest)
         if isinstance(definition, PartOfType):
             target = DatasetName.parse(definition.target)
             inner = _inner(data_id, definition.data_id)
-            return self.expand(target.with_component(target.component + rest), inner)
+            return self._expand(target.with_component(target.component + rest), inner)
         return self._node(self.effective(definition.name), data_id, rest)
 
     def _leaf(self, stored: StoredType, data_id: Mapping[str, KeyValue], rest: tuple[str, ...]) -> Leaf:
@@ -220,14 +257,17 @@ class Planner:
                 raise MissingKeysError(composite.name, [key for key in keys if key not in data_id])
             wanted = components
         own = DataId({key: data_id[key] for key in keys if key in data_id})
+        optional = self.optional(composite.name) if not rest else frozenset()
         branches = {
-            component.name: self._branch(component, data_id, rest[1:]) for component in wanted.values()
+            component.name: self._branch(component, data_id, rest[1:], component.name in optional)
+            for component in wanted.values()
         }
-        return Node(composite, own, complete, components, branches, chosen if rest else "")
+        return Node(composite, own, complete, components, branches, chosen if rest else "", "", optional)
 
     def _derived(self, composite: CompositeType, name: str, data_id: Mapping[str, KeyValue]) -> Node:
         """Return the tree of a component that is computed: of its inputs."""
         components = self.components(composite.name)
+        optional = self.optional(composite.name)
         branches: dict[str, Branch] = {}
         for written in composite.derived[name].inputs:
             derived = match_component(written, composite.derived)
@@ -235,14 +275,14 @@ class Planner:
                 branches[derived] = self._derived(composite, derived, data_id)
                 continue
             chosen = self._match(composite.name, written, components)
-            branches[chosen] = self._branch(components[chosen], data_id, ())
+            branches[chosen] = self._branch(components[chosen], data_id, (), chosen in optional)
         keys = self.keys(DatasetName.parse(composite.name))
         own = DataId({key: data_id[key] for key in keys if key in data_id})
         complete = all(key in data_id for key in keys)
-        return Node(composite, own, complete, components, branches, derive=name)
+        return Node(composite, own, complete, components, branches, derive=name, optional=optional)
 
     def _branch(
-        self, component: ComponentDefinition, data_id: Mapping[str, KeyValue], rest: tuple[str, ...]
+        self, component: ComponentDefinition, data_id: Mapping[str, KeyValue], rest: tuple[str, ...], optional: bool
     ) -> Branch:
         if component.data_ids is not None:
             raise DefinitionError(
@@ -261,10 +301,10 @@ class Planner:
         inner = _inner(data_id, component.data_id) if not missing_outer else dict(data_id)
         missing = [*missing_outer, *(key for key in self.keys(target) if key not in inner)]
         if missing:
-            if component.optional:
+            if optional:
                 return Absent(str(target), tuple(missing))
             raise MissingKeysError(str(target), missing)
-        return self.expand(target, inner)
+        return self._expand(target, inner)
 
 
 class MissingKeysError(DataIdError):

@@ -195,6 +195,11 @@ class Put:
         if not format_.writes or stored.path_fields or stored.template is None or stored.each is not None:
             why = f"{stored.storage} only reads" if not format_.writes else "its files are only ingested"
             raise AssemblyError(f"{stored.name!r} cannot be put: {why}. Define a type with another storage for it")
+        if stored.template.text.endswith((".gz", ".bz2")):
+            raise AssemblyError(
+                f"{stored.name!r} cannot be put: its template ends in .gz or .bz2, which are only read; "
+                "compressed files are ingested"
+            )
         component = DatasetName.parse(stored.name).component
         about = self.context.opener.about_new(stored, leaf.data_id, component[-1] if component else None)
         path = stored.template.format(self._template_values(stored, leaf.data_id))

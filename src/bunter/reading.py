@@ -270,7 +270,7 @@ class Reader:
         if node.take:
             return self._value(branch.branches[node.take])
         values = {
-            name: None if is_absent(inner) and node.definitions[name].optional else self._value(inner)
+            name: None if is_absent(inner) and name in node.optional else self._value(inner)
             for name, inner in branch.branches.items()
         }
         composite = node.composite

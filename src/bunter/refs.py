@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from .dataid import DataId
-from .registry.interface import Precursor
+from .registry.interface import Pin, Precursor
 
 if TYPE_CHECKING:
     from .butler import Butler
@@ -27,7 +27,12 @@ class DatasetRef:
     """
 
     def __init__(
-        self, butler: Butler, name: DatasetName, data_id: DataId, found: Found | None, *, fixed: bool = False
+        self,
+        butler: Butler,
+        name: DatasetName,
+        data_id: DataId,
+        found: Found | None,
+        pins: dict[UUID, list[Pin]] | None = None,
     ) -> None:
         self._butler = butler
         self._name = name
@@ -35,7 +40,8 @@ class DatasetRef:
         self.data_id = data_id
         self._found = found
         self._looked = found is not None
-        self._fixed = fixed
+        # What a put wrote and referenced: its reference keeps to that, whatever is repinned later.
+        self._pins = pins
 
     def _find(self) -> Found | None:
         if not self._looked:
@@ -67,7 +73,10 @@ class DatasetRef:
     def precursors(self) -> list[Precursor]:
         """What it was made from, as recorded at put."""
         found = self._find()
-        return [] if found is None else found.repository.registry.precursors(found.record.type, found.record.uuid)
+        holder = None if found is None else self._butler._holder(found)
+        if holder is None:
+            return []
+        return holder.repository.registry.precursors(holder.record.type, holder.record.uuid)
 
     def get(self, component: str | None = None, **options: Any) -> Any:
         """Read it, or one of its components; options as of `Butler.get`.

@@ -379,6 +379,12 @@ class Chain:
 
         def visit(repository: Repository) -> None:
             if repository.id in seen:
+                same = next((r for r in finished if r.id == repository.id), repository)
+                if same.root != repository.root:
+                    raise RepositoryError(
+                        f"{same.root} and {repository.root} are copies of one repository (id {repository.id}): open one "
+                        f"of them, or give the copy an id of its own in its {DESCRIPTION}"
+                    )
                 return
             seen.add(repository.id)
             for parent in reversed(repository.parents):

@@ -74,12 +74,13 @@ class FileSource:
         if offset < 0 or length < 0 or offset + length > self.size:
             raise IntegrityError(f"{self.name} has {self.size} bytes; {offset} to {offset + length} were asked for")
         with open(self.name, "rb") as file:
+            there = os.fstat(file.fileno()).st_size
+            if there != self.size:
+                raise IntegrityError(f"{self.name} has {there} bytes, but had {self.size} when it was recorded")
             file.seek(offset)
             data = bytearray(file.read(length))
         self.bytes_read += len(data)
         self.reads += 1
-        if len(data) != length:
-            raise IntegrityError(f"{self.name} ended after {offset + len(data)} bytes of {self.size}")
         if checksum is not None and xxhash.xxh3_128_hexdigest(data) != checksum:
             raise IntegrityError(f"bytes {offset} to {offset + length} of {self.name} have another checksum")
         return memoryview(data)
@@ -236,7 +237,7 @@ class FormatTests:
             for length in sorted({0, 1, len(data) // 3, len(data) - 1} - {len(data)}):
                 path = tmp_path / f"cut{format_.suffix}"
                 path.write_bytes(data[:length])
-                recorded = FileSource(path, source.layout, source.checksum)
+                recorded = FileSource(path, source.layout, source.checksum, size=source.size)
                 message = _message((IntegrityError, FormatError), partial(format_.read, recorded, about, {}))
                 assert message is not None, f"{length} of {len(data)} bytes were read as if they were all"
                 assert str(path) in message

@@ -15,7 +15,9 @@ import os
 import secrets
 import sys
 from collections.abc import Iterable
+from inspect import isroutine
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from .definitions import Definitions
@@ -44,6 +46,9 @@ SHIPPED_TYPES = frozenset(
         "pyarrow.lib.Table",
     }
 )
+# Where Bunter's own types and functions for policies are; the rest of it writes files.
+_OWN = frozenset({"bunter.exposure", "bunter.demo.assemble"})
+_KEY_LENGTH = 32
 _BUILTINS = frozenset({"bool", "bytes", "complex", "dict", "float", "int", "list", "str", "tuple"})
 
 
@@ -60,7 +65,7 @@ def configured_trust() -> tuple[str, ...]:
     """Return the packages that the user's configuration trusts: one a line in ``trusted-packages``."""
     try:
         text = (configuration_folder() / "trusted-packages").read_text("utf-8")
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError, UnicodeDecodeError):
         return ()
     lines = (line.partition("#")[0].strip() for line in text.splitlines())
     return tuple(line for line in lines if line)
@@ -91,23 +96,26 @@ class Importer:
         self._configured: frozenset[str] | None = None
 
     def trusts(self, name: str) -> bool:
-        """Tell whether a dotted name may be imported."""
-        if name in SHIPPED_TYPES or name.startswith("bunter.") or name in self.names:
+        """Tell whether a dotted name may be looked up; what it then turns out to be is looked at once more."""
+        if name in SHIPPED_TYPES or name in self.names:
             return True
         package, _, rest = name.partition(".")
-        if not rest:
-            return package in _BUILTINS
-        if package == "builtins":
-            return rest in _BUILTINS
-        if self._covers(self.packages, name):
+        if any(word.startswith("__") for word in rest.split(".")):
+            return False
+        if package == "builtins" or not rest:
+            return (rest or package) in _BUILTINS
+        return package == "bunter" or self._in_trusted_package(name)
+
+    def _in_trusted_package(self, name: str) -> bool:
+        if _covers(self.packages, name):
             return True
         if self._configured is None:
             self._configured = frozenset(configured_trust()) | _plugin_packages()
-        return self._covers(self._configured, name)
+        return _covers(self._configured, name)
 
-    @staticmethod
-    def _covers(packages: frozenset[str], name: str) -> bool:
-        return any(name == package or name.startswith(package + ".") for package in packages)
+    def _trusts_home(self, home: str) -> bool:
+        """Tell whether what was found is trusted where it is at home: a package's own imports are not the package."""
+        return home in SHIPPED_TYPES or _covers(_OWN, home) or self._in_trusted_package(home)
 
     def vouch(self, definitions: Definitions) -> None:
         """Trust what definitions name that the user passed in code."""
@@ -136,19 +144,36 @@ class Importer:
             If it cannot be imported.
         """
         found = self._found.get(name)
-        if found is not None:
-            return found
+        if found is None:
+            found = self._found[name] = self._looked_up(name)
+        return found
+
+    def _looked_up(self, name: str) -> Any:
         own = bunter_name(name)
-        if own != name and not (self._covers(self.packages, name) and _installed(name)):
+        if own != name and not (_covers(self.packages, name) and _installed(name)):
             name = own
         if not self.trusts(name):
-            package = name.split(".")[0]
-            raise TrustError(
-                f"{name!r} was not imported: the repository asks for it, but you did not say that you trust it. "
-                f"If you do, open the repository with Butler(..., trust=[{package!r}])"
-            )
-        found = self._found[name] = _import(name)
+            raise _refused(name, name)
+        found, homes = _import(name)
+        if name not in SHIPPED_TYPES and name not in self.names:
+            for home in homes:
+                if not self._trusts_home(home):
+                    raise _refused(name, home)
         return found
+
+
+def _covers(packages: frozenset[str], name: str) -> bool:
+    return any(name == package or name.startswith(package + ".") for package in packages)
+
+
+def _refused(name: str, home: str) -> TrustError:
+    if home != name and home.partition(".")[0] == "bunter":
+        return TrustError(f"{name!r} is not for policies: of Bunter's own they may name what is in bunter.exposure")
+    what = "" if home == name else f", which is {home!r}"
+    return TrustError(
+        f"{name!r}{what}, is not used: the repository asks for it, but you did not say that you trust it. "
+        f"If you do, open the repository with Butler(..., trust=[{home.partition('.')[0]!r}])"
+    )
 
 
 def _names_in(definition: DatasetType) -> set[str]:
@@ -174,9 +199,10 @@ def _installed(name: str) -> bool:
         return False
 
 
-def _import(name: str) -> Any:
+def _import(name: str) -> tuple[Any, list[str]]:
+    """Return what a dotted name stands for, and the full names of where it and what it was reached through are at home."""
     if name in _BUILTINS:
-        return getattr(builtins, name)
+        return getattr(builtins, name), []
     module_name, _, rest = name.rpartition(".")
     attributes = [rest]
     while module_name:
@@ -191,6 +217,7 @@ def _import(name: str) -> Any:
                 attributes.insert(0, last)
                 continue
         found: Any = module
+        homes = []
         for attribute in attributes:
             if not hasattr(found, attribute):
                 raise DefinitionError(
@@ -198,33 +225,49 @@ def _import(name: str) -> Any:
                     f"{did_you_mean(attribute, dir(found))}"
                 )
             found = getattr(found, attribute)
-        return found
+            homes += _homes(found)
+        return found, homes
     raise DefinitionError(f"{name!r} cannot be imported: there is no module {name.split('.')[0]!r} here")
+
+
+def _homes(found: Any) -> list[str]:
+    """Return the full name of a module, class or function; other objects were made where they were found."""
+    if isinstance(found, ModuleType):
+        return [found.__name__]
+    if not isinstance(found, type) and not isroutine(found):
+        return []
+    module, own_name = getattr(found, "__module__", None), getattr(found, "__qualname__", "")
+    if module in (None, "builtins"):
+        # Classes of extension modules often do not say where they are at home; built-in ones are what they are.
+        is_built_in = getattr(builtins, own_name, None) is found and own_name not in _BUILTINS
+        return [f"builtins.{own_name}"] if is_built_in or isroutine(found) else []
+    return [f"{module}.{own_name}"]
 
 
 def _user_key() -> bytes | None:
     """Return this user's secret key, made at first need; None where no configuration can be kept."""
-    path = configuration_folder() / "key"
     try:
-        key = path.read_bytes()
-        if len(key) == 32:
-            return key
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    except FileNotFoundError:
-        try:
+        path = configuration_folder() / "key"
+        if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        except FileExistsError:
-            return path.read_bytes()
-        except OSError:
-            return None
+            _make_key(path)
+        key = path.read_bytes()
     except (OSError, RuntimeError):
         return None
-    with os.fdopen(fd, "wb") as file:
-        key = secrets.token_bytes(32)
-        file.write(key)
-    return key
+    return key if len(key) == _KEY_LENGTH else None
+
+
+def _make_key(path: Path) -> None:
+    # Made whole under another name, so that nobody signs with half a key; the first one stays.
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+        file.write(secrets.token_bytes(_KEY_LENGTH))
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return
+    finally:
+        draft.unlink()
 
 
 def sign_folders(repository_id: str, folders: Iterable[str]) -> str:
@@ -238,4 +281,5 @@ def sign_folders(repository_id: str, folders: Iterable[str]) -> str:
 
 def folders_are_mine(repository_id: str, folders: Iterable[str], signature: str) -> bool:
     """Tell whether `signature` is this user's own over the folders."""
-    return bool(signature) and hmac.compare_digest(sign_folders(repository_id, folders), signature)
+    mine = sign_folders(repository_id, folders)
+    return bool(mine) and hmac.compare_digest(mine.encode(), signature.encode("utf-8", "surrogatepass"))

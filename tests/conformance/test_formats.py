@@ -103,7 +103,7 @@ class TestYaml(FormatTests):
         return find("Yaml")
 
     def examples(self):
-        return [*PLAIN, ({1: "a", None: "b", 2.5: "c", True: "d"}, About())]
+        return [*PLAIN, ({1: "a", None: "b", 2.5: "c", False: "d"}, About())]
 
     def refused(self):
         return [*NOT_PLAIN, ({(1, 2): "a"}, About())]
@@ -269,7 +269,10 @@ class TestParquet(FormatTests):
             (mixins(), About(python=QTable)),
             (catalog()[:0], About()),
             (Table(), About()),
-            (pa.table({"a": [1, None], "l": [[1.0, None], []], "d": ["x", "y"]}, metadata={"k": "v"}), About(python=pa.Table)),
+            (
+                pa.table({"a": [1, None], "l": [[1.0, None], []], "d": ["x", "y"]}, metadata={"k": "v"}),
+                About(python=pa.Table),
+            ),
             (frame, About(python=pd.DataFrame)),
             (np.zeros(3, [("a", "i4"), ("b", "f8", (2,))]), About(python=np.ndarray)),
         ]
@@ -358,7 +361,15 @@ class TestCsv(FormatTests):
         ]
 
     def foreign(self):
-        return [b"", b"\n\n", bytes(range(256)), b"\x89PNG\r\n\x1a\n\x00\x00", b"a,b\n1\n", b"a,a\n1,2\n", b"a,b\n\xff,2\n"]
+        return [
+            b"",
+            b"\n\n",
+            bytes(range(256)),
+            b"\x89PNG\r\n\x1a\n\x00\x00",
+            b"a,b\n1\n",
+            b"a,a\n1,2\n",
+            b"a,b\n\xff,2\n",
+        ]
 
 
 class TestCsvColumns(TestCsv):

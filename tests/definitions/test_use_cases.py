@@ -54,7 +54,11 @@ def test_case_1() -> None:
     assert stored(definitions, "jointcal_wcs").storage == "FitsWcs"
     assert stored(definitions, "jointcal_calib").storage == "FitsPart"
     joint = composite(definitions, "jointcalexp")
-    assert {name: c.input_only for name, c in joint.components.items()} == {"calexp": True, "wcs": False, "calib": False}
+    assert {name: c.input_only for name, c in joint.components.items()} == {
+        "calexp": True,
+        "wcs": False,
+        "calib": False,
+    }
     assert set(definitions.keys_of("jointcalexp")) == FIELD | {"tract"}
     assert set(definitions.keys_of("jointcalexp.wcs")) == FIELD | {"tract"}
     assert set(definitions.keys_of("jointcalexp.calexp")) == set(definitions.keys_of("calexp_wcs")) == FIELD

@@ -110,7 +110,7 @@ def test_offsets_bring_the_stars_to_gaia(told: tuple[Outcome, str]) -> None:
 def test_a_row_of_the_table_for_the_whole_exposure(butler: Butler) -> None:
     alone = butler.get("splinesky", visit=634850, ccd="N3")
     of_exposure = butler.get("splinesky:exposure", visit=634850, ccd="N3")
-    # The same model; the table of the exposure counts pixels from the corner of the CCD, the cutout's from (1118, 2590).
+    # The same model; its pixels count from the corner of the CCD, those of the cutout from (1118, 2590).
     assert np.allclose(alone.image((50, 60)), of_exposure.image((50, 60), origin=(2590, 1118)))
 
 

@@ -13,9 +13,22 @@ from bunter.errors import BunterError, FormatError, FormatUnavailableError
 from bunter.formats import find, for_python, names
 from bunter.formats.interface import Format
 
-STORAGE_NAMES = (
-    "FitsExposure FitsPart FitsImage FitsTable FitsWcs Fits PsfEx Parquet Ecsv Csv Json Yaml Npy Pickle".split()
-)
+STORAGE_NAMES = [
+    "FitsExposure",
+    "FitsPart",
+    "FitsImage",
+    "FitsTable",
+    "FitsWcs",
+    "Fits",
+    "PsfEx",
+    "Parquet",
+    "Ecsv",
+    "Csv",
+    "Json",
+    "Yaml",
+    "Npy",
+    "Pickle",
+]
 
 
 def loaded_after(code: str, *modules: str) -> set[str]:
@@ -55,8 +68,15 @@ def test_names_are_the_storage_names():
     assert set(STORAGE_NAMES) <= set(names())
 
 
+def test_names_are_known_without_a_look_at_the_plugins():
+    assert formats.is_known("Parquet")
+    assert not formats.is_known("Parket")
+    code = "from bunter.formats import is_known; is_known('Parquet')"
+    assert loaded_after(code, "importlib.metadata") == set()
+
+
 def test_an_unknown_name_names_the_nearest():
-    with pytest.raises(FormatError, match="'FitsExposure'.*there are:.*Parquet"):
+    with pytest.raises(FormatError, match=r"'FitsExposure'.*there are:.*Parquet"):
         find("FitsExposur")
 
 
@@ -88,9 +108,9 @@ def test_a_plugin_is_found(plugins):
 
 def test_a_broken_plugin_warns_and_stops_nothing(plugins):
     plugins(Mine="bunter_test_plugin:Plugin", Broken="bunter_test_plugin:nothing", NoFormat="builtins:dict")
-    with pytest.warns(RuntimeWarning, match="Broken"), pytest.raises(FormatError, match="Broken"):
+    with pytest.warns(RuntimeWarning, match=r"Broken"), pytest.raises(FormatError, match=r"Broken"):
         find("Broken")
-    with pytest.warns(RuntimeWarning, match="NoFormat"), pytest.raises(FormatError, match="not a class derived"):
+    with pytest.warns(RuntimeWarning, match=r"NoFormat"), pytest.raises(FormatError, match=r"not a class derived"):
         find("NoFormat")
     assert isinstance(find("Mine"), Plugin)
     assert find("Json").name == "Json"
@@ -98,13 +118,13 @@ def test_a_broken_plugin_warns_and_stops_nothing(plugins):
 
 def test_a_plugin_that_lacks_a_library_says_which(plugins):
     plugins(Absent="no_such_package.formats:Absent")
-    with pytest.warns(RuntimeWarning, match="Absent"), pytest.raises(FormatUnavailableError, match="no_such_package"):
+    with pytest.warns(RuntimeWarning, match=r"Absent"), pytest.raises(FormatUnavailableError, match=r"no_such_package"):
         find("Absent")
 
 
 def test_a_plugin_cannot_take_the_place_of_a_shipped_format(plugins):
     plugins(Json="bunter_test_plugin:Plugin")
-    with pytest.warns(RuntimeWarning, match="'Json'"):
+    with pytest.warns(RuntimeWarning, match=r"'Json'"):
         assert "Json" in names()
     assert not isinstance(find("Json"), Plugin)
 

@@ -107,6 +107,14 @@ class Definitions:
             raise DefinitionError(conflict)
         return derive.extended(self.aliases[parsed.type], parsed.component)
 
+    def disputed(self, name: str) -> bool:
+        """Tell whether unrelated parents define a dataset type differently."""
+        return f"type {name}" in self._conflicts
+
+    def settled(self) -> Definitions:
+        """Return these definitions with the first parent's wherever parents disagree, for comparisons."""
+        return dataclasses.replace(self, _conflicts={}) if self._conflicts else self
+
     def _check_conflicts(self, name: str, found: DatasetType) -> None:
         if not self._conflicts:
             return

@@ -36,7 +36,7 @@ class CompositeReader(OptionReader):
                 if component is not None:
                     components[name] = component
         own_keys = self._key_list(options) or ()
-        if "base" not in options and not components and isinstance(options["composite"][1].value, dict | None):
+        if "base" not in options and options["composite"][1].value in (None, {}):
             self.faults.add(options["composite"][1].place, f"the composite {draft.name!r} has no components")
         return CompositeType(
             name=draft.name,
@@ -76,11 +76,9 @@ class CompositeReader(OptionReader):
             self.faults.add(options["lazy"][0].place, "'lazy' goes with 'subset' or 'dataIds'")
         if subset and data_ids is not None:
             self.faults.add(options["subset"][0].place, "'subset' and 'dataIds' of one component: say one of them")
-        if target is None:
-            return None
-        return ComponentDefinition(
+        component = ComponentDefinition(
             name=name,
-            dataset_type=target,
+            dataset_type=target or "",
             input_only=self._bool(options, "inputOnly"),
             subset=subset,
             lazy=lazy,
@@ -91,6 +89,7 @@ class CompositeReader(OptionReader):
             getter=self._word(options, "getter"),
             place=node.place,
         )
+        return component if target is not None else None
 
     def _data_ids(self, options: Items) -> Any:
         if "dataIds" not in options:

@@ -126,7 +126,7 @@ def effective(definitions: Definitions, name: str) -> CompositeType:
         raise DefinitionError(f"{name!r} is not a composite")
     if found.base is None:
         return found
-    base = _whole(definitions, found.base)
+    base = whole(definitions, found.base)
     if isinstance(base, CompositeType):
         base = effective(definitions, base.name)
         return replace(
@@ -156,7 +156,7 @@ def without_implied(keys: Iterable[str], implied: Mapping[str, tuple[str, ...]])
 def _component_keys(definitions: Definitions, composite: CompositeType, hidden: tuple[str, ...]) -> Iterable[str]:
     """Yield the keys of the components that are not `hidden` by those of a composite based on this one."""
     if composite.base is not None:
-        base = _whole(definitions, composite.base)
+        base = whole(definitions, composite.base)
         fixed = _fixed_on_the_way(definitions, composite.base)
         inner: Iterable[str]
         if isinstance(base, CompositeType):
@@ -202,12 +202,12 @@ def _in_base(composite: CompositeType, rest: tuple[str, ...]) -> DatasetName:
     return extended(composite.base, rest)
 
 
-def _whole(definitions: Definitions, name: str) -> StoredType | CompositeType:
+def whole(definitions: Definitions, name: str) -> StoredType | CompositeType:
     """Return the type itself behind names for it with keys fixed."""
     found: DatasetType
     found, rest = definitions.resolve(name)
     if isinstance(found, PartOfType) and not rest:
-        return _whole(definitions, found.target)
+        return whole(definitions, found.target)
     if rest or isinstance(found, PartOfType):
         raise DefinitionError(f"{name!r} is a part of a dataset; a base is a whole one")
     return found
@@ -222,7 +222,7 @@ def _fixed_on_the_way(definitions: Definitions, name: str) -> list[Mapping[str, 
 
 def _whole_components(definitions: Definitions, name: str, declared: Declared) -> list[tuple[str, bool]]:
     """Return the components of a base, and whether each is optional."""
-    base = _whole(definitions, name)
+    base = whole(definitions, name)
     if isinstance(base, CompositeType):
         return [(c.name, c.optional) for c in components_of(definitions, base.name, declared).values()]
     names = list(declared(base))

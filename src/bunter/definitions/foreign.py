@@ -174,7 +174,12 @@ class ForeignReader(OptionReader):
                 if all(self._is_key(value, inner.place) for value in plain.values()):
                     return Each("columns", {str(column): value for column, value in plain.items()})
                 return None
-            if isinstance(plain, list) and plain and all(type(v) in (int, str) for v in plain):
+            if (
+                word not in ("hdu", "columns")
+                and isinstance(plain, list)
+                and plain
+                and all(type(v) in (int, str) for v in plain)
+            ):
                 if self._is_key(word, key.place):
                     return Each("values", {word: tuple(plain)})
                 return None

@@ -13,13 +13,15 @@ from ..names import DatasetName
 from ..words import did_you_mean, listing
 from . import gen2
 from .build import Builder
-from .derive import constraint_keys_of, extended, find_component, keys_of, renamed
+from .derive import constraint_keys_of, extended, find_component, keys_of, renamed, whole
 from .model import ComponentDefinition, CompositeType, DatasetType, PartOfType, Place, StoredType
 from .nodes import Faults
 from .reader import Draft
 
 if TYPE_CHECKING:
     from .collection import Definitions
+
+_DEEPEST = 20
 
 DeclaredByName: TypeAlias = Callable[[str], Mapping[str, str]]
 """The components that a Python type, given by its dotted name, declares: name -> dotted type name."""
@@ -37,7 +39,8 @@ def declared_by_bunter(python: str) -> Mapping[str, str]:
 
     found = getattr(import_module(module), rest, None)
     if not isinstance(found, type):
-        raise DefinitionError(f"there is no type {name!r}{did_you_mean(rest, dir(import_module(module)))}")
+        types = [f"{module}.{word}" for word in dir(import_module(module)) if word[:1].isupper()]
+        raise DefinitionError(f"there is no type {name!r}{did_you_mean(name, types)}")
     return declared_components(found)
 
 
@@ -139,14 +142,14 @@ class Linker:
                 continue
             python = gen2.bunter_name(stored.python)
             targets: list[str] = []
-            for whole in wholes:
-                if whole.name == name or whole.template is None or not whole.template.same_paths(stored.template):
+            for other in wholes:
+                if other.name == name or other.template is None or not other.template.same_paths(stored.template):
                     continue
-                if whole.python is not None and gen2.bunter_name(whole.python) == python and not whole.parts:
+                if other.python is not None and gen2.bunter_name(other.python) == python and not other.parts:
                     continue
                 targets += [
-                    f"{whole.name}.{part}"
-                    for part, kind in self._components(whole).items()
+                    f"{other.name}.{part}"
+                    for part, kind in self._components(other).items()
                     if kind and gen2.bunter_name(kind) == python
                 ]
             if len(targets) > 1:
@@ -196,58 +199,90 @@ class Linker:
 
     def _leads_somewhere(self, context: Definitions, target: str, place: Place) -> bool:
         parsed = DatasetName.parse(target)
-        prefixes = [str(parsed.with_component(parsed.component[:n])) for n in range(len(parsed.component), -1, -1)]
-        if any(prefix in self.drafts and prefix not in self.own for prefix in prefixes):
+        if any(prefix in self.drafts and prefix not in self.own for prefix in _prefixes(parsed)):
             # It is defined, but with faults that are reported already.
             return False
+        lacking = self._lacking(context, parsed, frozenset())
+        if lacking:
+            self.faults.add(place, lacking)
+        return not lacking
+
+    def _base(self, context: Definitions, base: str, place: Place) -> None:
         try:
-            found, rest = context.resolve(parsed)
-        except (NotFoundError, DatasetNameError, DefinitionError) as error:
+            whole(context, base)
+        except DefinitionError as error:
             self.faults.add(place, str(error))
-            return False
-        known: Iterable[str] | None = None
-        if rest and isinstance(found, StoredType) and found.parts:
-            known = found.parts
-        elif rest and isinstance(found, CompositeType) and found.base is None:
+
+    def _lacking(self, context: Definitions, name: DatasetName, seen: frozenset[str]) -> str:
+        """Return what is wrong with a name that something is made of; rings are looked for later."""
+        try:
+            # As text, so that a name that grew too deep on the way is noticed.
+            found, rest = context.resolve(str(name))
+        except (NotFoundError, DatasetNameError, DefinitionError) as error:
+            return str(error)
+        if not rest or str(name) in seen or len(seen) > _DEEPEST:
+            return ""
+        seen |= {str(name)}
+        if isinstance(found, PartOfType):
+            return self._lacking(context, extended(found.target, rest), seen)
+        known: Iterable[str] = ()
+        if isinstance(found, CompositeType):
+            component = find_component(found, rest[0])
             known = (*found.components, *found.derived)
-        if known is not None and match_component(rest[0], known) is None:
-            near = did_you_mean(rest[0], known)
-            self.faults.add(place, f"{found.name!r} has no component {rest[0]!r}{near}; it has: {listing(known)}")
-            return False
-        return True
+            if component is not None:
+                return self._lacking(context, extended(component.dataset_type, rest[1:]), seen)
+            if found.base is not None and match_component(rest[0], found.derived) is None:
+                return self._lacking(context, extended(found.base, rest), seen)
+        elif found.parts:
+            known = found.parts
+        else:
+            # Only its Python type knows its components, and that is not imported to read a policy.
+            return ""
+        if match_component(rest[0], known) is not None:
+            return ""
+        return f"{found.name!r} has no component {rest[0]!r}{did_you_mean(rest[0], known)}; it has: {listing(known)}"
 
     def _cycles(self, broken: set[str]) -> set[str]:
         """Report each ring of types that are made of each other; return all that are in one or lead to one."""
         context = self.context
-        state: dict[str, bool] = {}
+        heights: dict[str, int | None] = {}
         bad: set[str] = set()
 
-        def visit(name: str, trail: tuple[str, ...]) -> bool:
-            if name in state:
-                if state[name] and name in trail:
-                    ring = trail[trail.index(name) :]
-                    place = next((self.own[n].place for n in ring if n in self.own), Place(ring[0]))
-                    self.faults.add(place, f"these are made of each other: {' -> '.join((*ring, name))}")
-                    return True
-                return name in bad
-            state[name] = True
-            found_bad = False
-            for inner in self._made_of(context, name, broken):
-                found_bad |= visit(inner, (*trail, name))
-            state[name] = False
-            if found_bad:
+        def height(name: str, trail: tuple[str, ...]) -> int:
+            """Return over how many others a name stands; beyond `_DEEPEST` for a ring."""
+            known = heights.get(name)
+            if known is not None:
+                return known
+            if name in heights:
+                ring = trail[trail.index(name) :]
+                self._fault_in((*ring, *trail), f"these are made of each other: {' -> '.join((*ring, name))}")
+                return _DEEPEST + 1
+            if len(trail) > _DEEPEST:
+                self._fault_in(trail, f"made of others more than {_DEEPEST} deep")
+                return _DEEPEST + 1
+            heights[name] = None
+            found = 1 + max(
+                (height(inner, (*trail, name)) for inner in self._made_of(context, name, broken)), default=0
+            )
+            if found == _DEEPEST + 1:
+                self._fault_in((name, *trail), f"made of others more than {_DEEPEST} deep")
+            if found > _DEEPEST:
                 bad.add(name)
-            return found_bad
+            heights[name] = found
+            return found
 
         for name in self.own:
             if name not in broken:
-                visit(name, ())
+                height(name, ())
         return bad
 
+    def _fault_in(self, names: tuple[str, ...], message: str) -> None:
+        own = [prefix for name in names for prefix in _prefixes(DatasetName.parse(name)) if prefix in self.own]
+        self.faults.add(self.own[own[0]].place if own else Place(names[0]), message)
+
     def _made_of(self, context: Definitions, name: str, broken: set[str]) -> list[str]:
-        parsed = DatasetName.parse(name)
         try:
-            found, rest = context.resolve(parsed)
+            found, rest = context.resolve(name)
         except (NotFoundError, DatasetNameError, DefinitionError):
             # Reported already, as a name that leads nowhere.
             return []
@@ -268,6 +303,8 @@ class Linker:
         for name, found in list(self.own.items()):
             if not isinstance(found, CompositeType) or name in bad:
                 continue
+            if found.base is not None:
+                self._base(context, found.base, self._place(found, "base"))
             components = {
                 key: replace(c, input_only=True) if not c.input_only and _is_part(context, c.dataset_type) else c
                 for key, c in found.components.items()
@@ -293,6 +330,9 @@ class Linker:
         for name, found in self.own.items():
             if name in bad:
                 continue
+            if isinstance(found, StoredType) and found.each is not None and found.each.kind == "values":
+                for key, values in found.each.names.items():
+                    self._values(key, values, self._place(found, "each"))
             uses: list[tuple[str, Mapping[str, Any], Place]] = []
             if isinstance(found, PartOfType):
                 uses = [(found.target, found.data_id, found.place)]
@@ -322,10 +362,15 @@ class Linker:
             if other is not None:
                 self.builder.kind(other, kind, place)
                 continue
+            self._values(key, [value], place)
+
+    def _values(self, key: str, values: Iterable[object], place: Place) -> None:
+        kind = self.builder.kinds.get(key, ("str", place))[0]
+        for value in values:
             try:
                 check_value(key, value, kind)
             except DataIdError as error:
-                self.faults.add(place, f"'dataId': {error}")
+                self.faults.add(place, str(error))
 
     def _derived_inputs(self, composite: CompositeType, inputs: tuple[str, ...]) -> None:
         known = (*composite.components, *composite.derived)
@@ -341,7 +386,8 @@ class Linker:
         context = self.context
         for name, found in self.own.items():
             before = self.known.types.get(name)
-            if before is not None:
+            # Where parents disagree there is no one definition to keep to; the new one settles it.
+            if before is not None and not self.known.disputed(name):
                 what = changed(self.known, before, context, found)
                 if what:
                     self.faults.add(found.place, f"{name!r} is defined already{what}; use a new stage")
@@ -352,10 +398,15 @@ def changed(known: Definitions, before: DatasetType, context: Definitions, after
     kinds = {StoredType: "a stored type", CompositeType: "a composite", PartOfType: "a part of another"}
     if type(before) is not type(after):
         return f" as {kinds[type(before)]} ({before.place}), and is {kinds[type(after)]} here"
-    old, new = keys_of(known, before.name), keys_of(context, after.name)
+    old, new = keys_of(known.settled(), before.name), keys_of(context.settled(), after.name)
     if set(old) != set(new):
         return f" with the keys {listing(old)} ({before.place}), and has {listing(new)} here"
     return ""
+
+
+def _prefixes(name: DatasetName) -> list[str]:
+    """Return the names under which a name, or what it is a component of, may be defined."""
+    return [str(name.with_component(name.component[:n])) for n in range(len(name.component), -1, -1)]
 
 
 def _is_part(context: Definitions, name: str | DatasetName) -> bool:

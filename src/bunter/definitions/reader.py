@@ -17,6 +17,7 @@ from .nodes import LARGEST, Faults, Node, Scalar, from_python, parse_yaml, resol
 
 _SECTIONS = ("keys", "implied", "include", "datasets", "aliases")
 _MOST_INCLUDES = 100
+_DEEPEST = 20
 _INHERITING = re.compile(r"(?P<name>[^()]*)\((?P<parent>[^()]*)\)\s*\Z")
 KINDS = ("int", "str", "float")
 
@@ -264,6 +265,7 @@ class PolicyReader:
 def expand(drafts: Mapping[str, Draft], known: Mapping[str, Draft], faults: Faults) -> dict[str, Draft]:
     """Return the drafts with the options that they inherit."""
     done: dict[str, Draft] = {}
+    depths: dict[str, int] = {}
 
     def full(draft: Draft, trail: tuple[str, ...]) -> Draft:
         if draft.name in done:
@@ -271,7 +273,9 @@ def expand(drafts: Mapping[str, Draft], known: Mapping[str, Draft], faults: Faul
         options: Mapping[str, tuple[Node, Node]] = draft.options
         trusted = draft.trusted
         if draft.parent is not None:
-            if draft.parent in trail or draft.parent == draft.name:
+            if len(trail) > _DEEPEST or depths.get(draft.parent, 0) > _DEEPEST:
+                faults.add(draft.place, f"extends others more than {_DEEPEST} deep")
+            elif draft.parent in trail or draft.parent == draft.name:
                 around = " -> ".join((*trail, draft.name, draft.parent))
                 faults.add(draft.place, f"these dataset types extend each other: {around}")
             elif draft.parent in drafts:
@@ -284,6 +288,7 @@ def expand(drafts: Mapping[str, Draft], known: Mapping[str, Draft], faults: Faul
             else:
                 near = did_you_mean(draft.parent, [*drafts, *known])
                 faults.add(draft.place, f"{draft.name!r} extends {draft.parent!r}, which is not defined{near}")
+        depths[draft.name] = 1 + depths.get(draft.parent or "", 0)
         found = done[draft.name] = Draft(draft.name, options, draft.place, draft.parent, trusted)
         return found
 

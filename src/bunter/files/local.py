@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -19,12 +20,13 @@ from .interface import StoredFile
 
 _CHUNK = 1 << 22
 _DRAFT = ".part~"
+_ATTEMPTS = 5
 
 
 class LocalSource:
     """One local file, opened at the first read and closed by `close`."""
 
-    __slots__ = ("_checked", "_fd", "_verify", "checksum", "layout", "local_path", "modified", "name", "size")
+    __slots__ = ("_fd", "_verify", "checksum", "layout", "local_path", "modified", "name", "size")
 
     def __init__(self, path: str, file: StoredFile, verify: bool = True) -> None:
         self.name = path
@@ -35,13 +37,13 @@ class LocalSource:
         self.modified = file.modified
         self._verify = verify
         self._fd = -1
-        self._checked = False
 
     def _open(self) -> int:
         if self._fd >= 0:
             return self._fd
         try:
-            self._fd = os.open(self.name, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+            # O_NONBLOCK: a pipe under the name of a file is not waited for.
+            fd = os.open(self.name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:
             raise IntegrityError(
                 f"the file {self.name} is gone: the registry says that it is there; "
@@ -49,13 +51,17 @@ class LocalSource:
             ) from None
         except OSError as error:
             raise IntegrityError(f"the file {self.name} cannot be opened: {error.strerror}") from error
-        status = os.fstat(self._fd)
-        if status.st_size != self.size:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_size != self.size:
+            os.close(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise IntegrityError(f"{self.name} is not a file")
             raise IntegrityError(
                 f"the file {self.name} has {status.st_size} bytes, but had {self.size} when it was recorded: "
                 "it was cut short or changed since"
             )
-        return self._fd
+        self._fd = fd
+        return fd
 
     def read_range(self, offset: int, length: int, checksum: str | None = None) -> memoryview:
         """Read bytes into a fresh buffer; see `bunter.formats.interface.Source`."""
@@ -67,7 +73,10 @@ class LocalSource:
         buffer = memoryview(bytearray(length))
         done = 0
         while done < length:
-            count = os.preadv(fd, [buffer[done:]], offset + done)
+            try:
+                count = os.preadv(fd, [buffer[done:]], offset + done)
+            except OSError as error:
+                raise IntegrityError(f"the file {self.name} cannot be read: {error.strerror}") from error
             if count == 0:
                 raise IntegrityError(f"the file {self.name} ended after {offset + done} bytes of {self.size}")
             done += count
@@ -104,7 +113,8 @@ class _HashingStream:
 
     def write(self, data: Any) -> int:
         view = memoryview(data)
-        view = view.cast("B") if view.contiguous else memoryview(view.tobytes())
+        if not view.c_contiguous:
+            view = memoryview(view.tobytes())
         if self._hash is not None:
             if self._file.tell() == self._hashed:
                 self._hash.update(view)
@@ -112,6 +122,19 @@ class _HashingStream:
             else:
                 self._hash = None
         return self._file.write(view)
+
+    def writelines(self, lines: Iterable[Any]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def truncate(self, size: int | None = None) -> int:
+        self._hash = None
+        return self._file.truncate(size)
+
+    def fileno(self) -> int:
+        # Whoever asks may write past us.
+        self._hash = None
+        return self._file.fileno()
 
     def checksum(self) -> str:
         if self._hash is None:
@@ -133,17 +156,25 @@ class LocalDraft:
         self._files = files
         self.path = path
         place = files.absolute(path)
-        files.make_folder(os.path.dirname(place))
         self._temporary = os.path.join(os.path.dirname(place), f"{_DRAFT}{secrets.token_hex(8)}")
-        try:
-            self._file = open(self._temporary, "x+b")  # noqa: SIM115
-        except OSError as error:
-            raise RepositoryError(f"{place} cannot be written: {error.strerror}") from error
+        self._file = self._begun(os.path.dirname(place))
         self._stream = _HashingStream(self._file)
         self.stream = cast(BinaryIO, self._stream)
         self.published: str | None = None
         self.size = 0
         self.checksum: str | None = None
+
+    def _begun(self, folder: str) -> BinaryIO:
+        attempts = 0
+        while True:
+            attempts += 1
+            self._files.make_folder(folder)
+            try:
+                return open(self._temporary, "x+b")
+            except OSError as error:
+                # Another put that failed may have tidied away the folder while it was empty.
+                if not isinstance(error, FileNotFoundError) or attempts == _ATTEMPTS:
+                    raise RepositoryError(f"{self._temporary} cannot be written: {error.strerror}") from error
 
     def finish(self) -> None:
         """Flush, hash and sync what was written."""
@@ -180,7 +211,11 @@ class LocalDraft:
             if not taken(path) and self._claim(place):
                 break
             number += 1
-        os.replace(self._temporary if self.published is None else self._files.absolute(self.published), place)
+        try:
+            os.replace(self._temporary if self.published is None else self._files.absolute(self.published), place)
+        except BaseException:
+            os.unlink(place)
+            raise
         self.published = path
         self._files.touched(os.path.dirname(place))
         return path
@@ -197,7 +232,7 @@ class LocalDraft:
         return True
 
     def drop(self) -> None:
-        """Remove the file, published or not."""
+        """Remove the file, published or not, and the folders that were made for it if they are empty."""
         if not self._file.closed:
             self._file.close()
         for path in (self._temporary, self.published and self._files.absolute(self.published)):
@@ -207,6 +242,7 @@ class LocalDraft:
                 except FileNotFoundError:
                     continue
         self.published = None
+        self._files.tidy(os.path.dirname(self._temporary))
 
 
 class LocalFiles:
@@ -228,6 +264,8 @@ class LocalFiles:
         self.verify = verify
         # A thread syncs what it touched itself, so that none acknowledges while another still syncs for it.
         self._local = threading.local()
+        self._made: set[str] = set()
+        self._unsynced: set[str] = set()
 
     def absolute(self, path: str) -> str:
         """Return the absolute path of a stored path; refuse relative ones that leave the root."""
@@ -255,12 +293,18 @@ class LocalFiles:
             os.unlink(self.absolute(path))
         except FileNotFoundError:
             return
+        except OSError as error:
+            raise RepositoryError(f"{self.absolute(path)} cannot be removed: {error.strerror}") from error
 
     def make_folder(self, folder: str) -> None:
         """Make a folder and those above it, to be synced with the next `sync`."""
-        if os.path.isdir(folder):
-            return
         parent = os.path.dirname(folder)
+        if os.path.isdir(folder):
+            if folder in self._unsynced:
+                # Another thread made it, and may not live to sync it.
+                self.touched(parent)
+                self.make_folder(parent)
+            return
         if parent != folder:
             self.make_folder(parent)
         try:
@@ -270,7 +314,20 @@ class LocalFiles:
                 raise RepositoryError(f"{folder} is a file where a folder is needed") from None
         except OSError as error:
             raise RepositoryError(f"the folder {folder} cannot be made: {error.strerror}") from error
+        self._made.add(folder)
+        self._unsynced.add(folder)
         self.touched(parent)
+
+    def tidy(self, folder: str) -> None:
+        """Remove a folder and those above it as far as they were made here and are empty."""
+        while folder in self._made:
+            try:
+                os.rmdir(folder)
+            except OSError:
+                # Somebody has put something there, or was faster.
+                return
+            self._made.discard(folder)
+            folder = os.path.dirname(folder)
 
     def touched(self, folder: str) -> None:
         """Note that a folder changed and has to be synced."""
@@ -286,15 +343,27 @@ class LocalFiles:
         if not self.durable:
             return
         for folder in sorted(folders):
-            fd = os.open(folder, os.O_RDONLY)
             try:
-                os.fsync(fd)
+                sync_folder(folder)
+            except FileNotFoundError:
+                # It was tidied away: there is nothing in it to lose.
+                continue
             except OSError as error:
-                # Some file systems have no folder sync; the files themselves are synced all the same.
-                if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
-                    raise
-            finally:
-                os.close(fd)
+                raise RepositoryError(f"the folder {folder} cannot be made durable: {error.strerror}") from error
+        self._unsynced -= {made for made in tuple(self._unsynced) if os.path.dirname(made) in folders}
+
+
+def sync_folder(folder: str) -> None:
+    """Make the names in a folder durable."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        # Some file systems have no folder sync; the files themselves are synced all the same.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
+    finally:
+        os.close(fd)
 
 
 def checksum_of(path: str) -> str:

@@ -16,7 +16,7 @@ from .interface import About, Format, Layout, Range, Source
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["About", "Format", "Layout", "Range", "Source", "find", "for_python", "names"]
+__all__ = ["About", "Format", "Layout", "Range", "Source", "find", "for_python", "is_known", "names"]
 
 _GROUP = "bunter.formats"
 
@@ -98,6 +98,11 @@ def names() -> tuple[str, ...]:
     return tuple(sorted({*_TABLE, *_entry_points()}))
 
 
+def is_known(name: str) -> bool:
+    """Tell whether there is a format of that storage name; cheaper than looking among `names`."""
+    return name in _TABLE or name in _entry_points()
+
+
 def for_python(name: str) -> str | None:
     """Return the storage name that suits a Python type, given by its dotted name, or None.
 
@@ -119,6 +124,8 @@ def _load(name: str) -> Format:
         try:
             cls = getattr(importlib.import_module(module, __name__), attribute)
         except ImportError as error:
+            if (error.name or "").startswith("bunter"):
+                raise
             raise _unavailable(name, error) from error
     elif name in _entry_points():
         cls = _load_plugin(name, _entry_points()[name])

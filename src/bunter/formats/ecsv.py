@@ -108,9 +108,7 @@ def _prepared(table: Any, name: str) -> Any:
         if not isinstance(column, Column):
             continue
         if column.dtype.kind not in "biufUO" and column.dtype.names is None:
-            raise FormatError(
-                f"{name}: column {title!r}: ECSV has no type for {column.dtype}; use the storage Parquet"
-            )
+            raise FormatError(f"{name}: column {title!r}: ECSV has no type for {column.dtype}; use the storage Parquet")
         if column.dtype.kind == "U" and bool(np.any(np.ma.getdata(column) == "")):
             # An empty text would come back masked: a column of its own says which values are.
             masked = MaskedColumn(column, copy=False)

@@ -159,7 +159,7 @@ def _storable(array: npt.NDArray[Any], where: str) -> npt.NDArray[Any]:
     if kind == "U":
         try:
             # An item of no width has no place in a record.
-            return np.strings.encode(array, "ascii") if array.dtype.itemsize else array.astype("S1")
+            return np.char.encode(array, "ascii") if array.dtype.itemsize else array.astype("S1")
         except UnicodeEncodeError as error:
             raise FormatError(
                 f"{where}: FITS holds ASCII only, not {str(error.object)[:40]!r}; use the storage Parquet or Ecsv"
@@ -405,13 +405,13 @@ def _decoded(column: Column, raw: npt.NDArray[Any], exact_strings: bool) -> Any:
 
 def _text(raw: npt.NDArray[Any], exact: bool) -> npt.NDArray[Any]:
     # numpy drops NULs at the end by itself; what follows the first one counts for nothing.
-    if raw.size and (np.strings.find(raw, b"\0") >= 0).any():
-        raw = np.strings.partition(raw, b"\0")[0]
+    if raw.size and (np.char.find(raw, b"\0") >= 0).any():
+        raw = np.array([item.partition(b"\0")[0] for item in raw.ravel().tolist()]).reshape(raw.shape)
     try:
-        text = np.strings.decode(raw, "ascii")
+        text = np.char.decode(raw, "ascii")
     except UnicodeDecodeError:
-        text = np.strings.decode(raw, "latin-1")
-    return np.asarray(text if exact else np.strings.rstrip(text))
+        text = np.char.decode(raw, "latin-1")
+    return np.asarray(text if exact else np.char.rstrip(text))
 
 
 def find_rows(file: FitsFile, index: int, table: Table, where: Mapping[str, Any], about: str) -> list[int]:
@@ -428,7 +428,7 @@ def find_rows(file: FitsFile, index: int, table: Table, where: Mapping[str, Any]
 
 def _matches(values: Any, wanted: Any) -> npt.NDArray[np.bool_]:
     if values.dtype.kind == "U":
-        return np.asarray(np.strings.strip(values) == str(wanted).strip())
+        return np.asarray(np.char.strip(values) == str(wanted).strip())
     if isinstance(wanted, str):
         # A field of a template is text; numbers compare as numbers.
         try:

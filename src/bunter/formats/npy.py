@@ -63,17 +63,10 @@ class Npy(Format):
         plain = np.lib.format.drop_metadata(array.dtype)
         if plain is not array.dtype:
             array = array.view(plain)
-        # Not write_array: it wants a file of the operating system, or copies.
-        header = {
-            "descr": np.lib.format.dtype_to_descr(array.dtype),
-            "fortran_order": bool(array.flags.f_contiguous and not array.flags.c_contiguous),
-            "shape": array.shape,
-        }
-        try:
-            np.lib.format.write_array_header_1_0(out, header)
-        except ValueError:
-            np.lib.format.write_array_header_2_0(out, header)
-        ordered = array.T if header["fortran_order"] else array
+        # Not numpy's write_array: it copies unless it is given a file of the operating system.
+        fortran = bool(array.flags.f_contiguous and not array.flags.c_contiguous)
+        out.write(_made_header(array, fortran))
+        ordered = array.T if fortran else array
         if array.nbytes:
             out.write(np.ascontiguousarray(ordered).reshape(-1).view(np.uint8).data)
         return {}
@@ -117,6 +110,19 @@ class Npy(Format):
         data = source.read_range(told.offset + slow.start * run * size, count * run * size)
         block = np.frombuffer(data, told.dtype).reshape(count, run)[:, fast]
         return np.array(block.T if told.fortran else block, order="C")
+
+
+def _made_header(array: np.ndarray[Any, Any], fortran: bool) -> bytes:
+    """Return the header of a file, padded so that the data are aligned to 64 bytes."""
+    descr = np.lib.format.dtype_to_descr(array.dtype)
+    text = f"{{'descr': {descr!r}, 'fortran_order': {fortran}, 'shape': {array.shape!r}, }}"
+    latin = all(ord(character) < 256 for character in text)
+    data = text.encode("latin-1" if latin else "utf-8")
+    short = latin and len(data) < 0xFF80
+    start = _MAGIC + bytes((1 if short else 2 if latin else 3, 0))
+    width = 2 if short else 4
+    data = data.ljust(-(-(len(start) + width + len(data) + 1) // 64) * 64 - len(start) - width - 1) + b"\n"
+    return start + len(data).to_bytes(width, "little") + data
 
 
 def _header(source: Source, about: About) -> _Array:

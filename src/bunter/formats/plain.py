@@ -76,6 +76,8 @@ class _Walk:
                 else:
                     allowed = listing(sorted(k.__name__ for k in self.keys))
                     raise self.refuse(where, f"the key {key!r:.60} ({type(key).__name__})", f"its keys are: {allowed}")
+            if key != key:
+                raise self.refuse(where, "the key nan", "nothing is found under it")
             made[key] = self.plain(item, f"{where}.{key}", depth + 1)
         return made
 

@@ -31,7 +31,8 @@ def table_to_arrow(table: Any, name: str = "table") -> Any:
     Parameters
     ----------
     table : astropy.table.Table
-        Its columns may be masked, have units and more dimensions, or be quantities, times and coordinates.
+        Its columns may be masked, have units and more dimensions, or be quantities, times and coordinates. Arrow's
+        only word for ``NaT`` is null: in a masked column of ``datetime64`` it comes back masked.
     name : str
         For messages.
 

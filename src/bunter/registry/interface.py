@@ -145,7 +145,13 @@ class Changes:
 
 
 class DatasetTaken(Exception):  # noqa: N818 - a signal between rooms, never shown to users
-    """Another dataset of that type and data ID became visible first."""
+    """Another live dataset of that type and data ID is there already, or one of that very UUID.
+
+    Attributes
+    ----------
+    existing : Record
+        What is there; of the same UUID it can be in the trash.
+    """
 
     def __init__(self, new: NewDataset, existing: Record) -> None:
         super().__init__(new.type, new.data_id)
@@ -165,10 +171,10 @@ class Registry(Protocol):
     """The registry of one repository."""
 
     def find(self, type_: str, data_id: Mapping[str, KeyValue], part: str = "") -> Record | None:
-        """Return the live dataset of a type and a full data ID."""
+        """Return the live dataset of a type and a full data ID; a whole wins over a part dataset."""
 
     def by_uuid(self, type_: str, uuid: UUID, part: str = "") -> Record | None:
-        """Return a dataset by its UUID, in the trash or not."""
+        """Return a dataset by its UUID, in the trash or not; a whole wins over a part dataset."""
 
     def select(
         self,
@@ -178,7 +184,10 @@ class Registry(Protocol):
         order_by: Sequence[tuple[str, bool]] = (),
         limit: int | None = None,
     ) -> list[Record]:
-        """Return the live datasets that match, in key order."""
+        """Return the live datasets that match, in key order or as `order_by` (key, descending) says.
+
+        Constraints on keys that the type does not have are ignored. `where` is SQL with ``?`` for the values.
+        """
 
     def data_ids(
         self,
@@ -186,7 +195,7 @@ class Registry(Protocol):
         constraints: Mapping[str, KeyValue],
         where: tuple[str, Sequence[Any]] | None = None,
     ) -> list[tuple[KeyValue, ...]]:
-        """Return the data IDs of the live datasets that match, as tuples in the order of `keys_of`."""
+        """Return the data IDs of the live datasets that match, as tuples in the order of `keys_of`, each once."""
 
     def keys_of(self, type_: str) -> tuple[str, ...] | None:
         """Return the recorded keys of a type, None if nothing of that type was ever recorded."""
@@ -204,13 +213,13 @@ class Registry(Protocol):
         """Return the live datasets that were made from a dataset."""
 
     def implied(self, key: str, by: Mapping[str, KeyValue]) -> KeyValue | None:
-        """Return the value of an implied key."""
+        """Return the value of an implied key, None if it is not known."""
 
     def implied_values(self, key: str) -> dict[tuple[KeyValue, ...], KeyValue]:
-        """Return all facts known of an implied key."""
+        """Return all facts known of an implied key, by the values that imply it (alphabetically by key)."""
 
     def path_taken(self, path: str) -> bool:
-        """Tell whether a file has that path, or one that differs only in case."""
+        """Tell whether a file has that path, or one of the repository's own has one that differs only in case."""
 
     def files_at(self, paths: Sequence[str]) -> dict[str, StoredFile]:
         """Return the recorded files at exactly these paths."""
@@ -237,13 +246,17 @@ class Registry(Protocol):
         ------
         DatasetTaken, PathTaken
             If a unique key was taken meanwhile; nothing is changed.
+        DataIdError
+            If an implied fact contradicts a known one, or a type was recorded with other keys; nothing is changed.
+        RepositoryError
+            If the registry cannot be written; nothing is changed.
         """
 
     def everything(self) -> Iterator[Record]:
         """Walk over all datasets, live or not."""
 
     def purge(self, records: Iterable[Record]) -> list[StoredFile]:
-        """Forget trashed datasets; return the owned files that nobody needs any more."""
+        """Forget datasets that are in the trash (live ones stay); return the owned files that nobody needs any more."""
 
     def close(self) -> None:
         """Close every connection."""

@@ -8,6 +8,7 @@ SQLite and PostgreSQL both take, but for the type names in `COLUMN_TYPES`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 VERSION = 1
 
@@ -15,6 +16,7 @@ COLUMN_TYPES = {"int": "INTEGER", "str": "TEXT", "float": "REAL"}
 
 SHARED_TABLES = (
     "CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    # keys is a JSON object: key -> int, str or float.
     "CREATE TABLE dataset_type (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, keys TEXT NOT NULL)",
     # Words that recur (how a dataset was written, producers, component paths, places) are kept once.
     "CREATE TABLE word (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE)",
@@ -45,7 +47,7 @@ def dataset_table(number: int, kinds: Mapping[str, str]) -> list[str]:
         "live INTEGER NOT NULL, uuid BLOB NOT NULL, file INTEGER, writing INTEGER NOT NULL, "
         "written_at INTEGER NOT NULL, written_by INTEGER NOT NULL)",
         f"CREATE UNIQUE INDEX d{number}_live ON d{number} ({unique}) WHERE live = 1",
-        f"CREATE INDEX d{number}_uuid ON d{number} (uuid)",
+        f"CREATE UNIQUE INDEX d{number}_uuid ON d{number} (uuid, part)",
         f"CREATE INDEX d{number}_file ON d{number} (file) WHERE file IS NOT NULL",
     ]
 
@@ -55,3 +57,44 @@ def column(key: str) -> str:
     if not key.isidentifier():
         raise ValueError(key)
     return f'"k_{key}"'
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The table of one dataset type, and the statements that read it.
+
+    Attributes
+    ----------
+    kinds : mapping
+        Key -> ``int``, ``str`` or ``float``, in the order in which they were first recorded.
+    select : str
+        Selects uuid, part, live, writing, written_at, written_by, the file (path, owned, size, modified, checksum,
+        layout), and the keys.
+    find : str
+        For all keys, and the number of a part: the live whole and the live part dataset.
+    by_uuid : str
+        For a UUID and the number of a part: the whole and the part dataset.
+    """
+
+    number: int
+    name: str
+    kinds: Mapping[str, str]
+    keys: tuple[str, ...] = field(init=False)
+    columns: tuple[str, ...] = field(init=False)
+    select: str = field(init=False)
+    find: str = field(init=False)
+    by_uuid: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        columns = tuple(column(key) for key in self.kinds)
+        select = (
+            "SELECT d.uuid, d.part, d.live, d.writing, d.written_at, d.written_by, "
+            "f.path, f.owned, f.size, f.modified, f.checksum, f.layout"
+            f"{''.join(f', d.{name}' for name in columns)} FROM d{self.number} d LEFT JOIN file f ON f.id = d.file "
+        )
+        given = "".join(f"d.{name} = ? AND " for name in columns)
+        object.__setattr__(self, "keys", tuple(self.kinds))
+        object.__setattr__(self, "columns", columns)
+        object.__setattr__(self, "select", select)
+        object.__setattr__(self, "find", f"{select}WHERE {given}d.part IN (0, ?) AND d.live = 1")
+        object.__setattr__(self, "by_uuid", f"{select}WHERE d.uuid = ? AND d.part IN (0, ?)")

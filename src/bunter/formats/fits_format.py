@@ -1,0 +1,178 @@
+"""What all FITS formats share: the index of the HDUs, header cards and members at ingest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..errors import FormatError
+from ..words import did_you_mean, listing
+from .fits_file import FitsFile, no_hdu
+from .fits_writer import STAMP, THIS_VERSION, VERSION
+from .interface import About, Format, Layout, Source
+
+if TYPE_CHECKING:
+    from ..definitions.model import Each, PartDefinition
+
+
+class FitsFormat(Format):
+    """Base of the FITS formats."""
+
+    suffix = ".fits"
+
+    def scan(self, source: Source, about: About, checksums: bool) -> Layout:
+        """Index the HDUs; see `Format.scan`."""
+        return FitsFile(source).layout(checksums)
+
+    def cards(self, source: Source, about: About, names: Sequence[str]) -> dict[str, Any]:
+        """Return header cards, from the primary header before that of the first part's HDU; see `Format.cards`."""
+        file = FitsFile(source)
+        found: dict[str, Any] = {}
+        headers = [0]
+        second = _second_header(file, about)
+        if second is not None:
+            headers.append(second)
+        for index in headers:
+            cards = file.cards(index)
+            for name in names:
+                if name not in found and cards.get(name) is not None:
+                    found[name] = cards[name]
+        return found
+
+    def members(self, source: Source, about: About, each: Each) -> list[dict[str, Any]]:
+        """Return the keys of the datasets in one file; see `Format.members`."""
+        file = FitsFile(source)
+        if each.kind == "hdu":
+            key = str(next(iter(each.names.values())))
+            return [{key: hdu.name} for hdu in file.hdus[1:] if hdu.name]
+        from .fits_binary import read_columns, table_of
+
+        part = next(iter(about.parts.values()), None)
+        index = _table_index(file, about, part)
+        table = table_of(file, index, about.name)
+        columns = {name: table.column(name, f"{about.name}: {file.name}") for name in each.names}
+        values = read_columns(file, index, table, list(columns.values()))
+        rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for row in range(table.rows):
+            member = {}
+            for name, key in each.names.items():
+                value = values[columns[name].name][row]
+                plain = value.item() if hasattr(value, "item") else value
+                member[str(key)] = plain.strip() if isinstance(plain, str) else plain
+            rows.setdefault(tuple(member.values()), member)
+        return list(rows.values())
+
+
+def _second_header(file: FitsFile, about: About) -> int | None:
+    """Return the HDU whose cards count after those of the primary one."""
+    for part in about.parts.values():
+        try:
+            index = hdu_of(file, part.hdu, about)
+        except FormatError:
+            # The data ID that says which HDU it is may be what the cards are read for.
+            continue
+        if index:
+            return index
+    return 1 if len(file.hdus) > 1 else None
+
+
+def _table_index(file: FitsFile, about: About, part: PartDefinition | None) -> int:
+    if part is not None and part.hdu is not None:
+        index = hdu_of(file, part.hdu, about)
+        if index is None:
+            raise no_hdu(file, part.hdu, about.name)
+        return index
+    index = first_of(file, ("table", "ascii"))
+    if index is None:
+        raise FormatError(f"{about.name}: {file.name} holds no table; it has: {listing(file.describe())}")
+    return index
+
+
+def first_of(file: FitsFile, kinds: Sequence[str]) -> int | None:
+    """Return the first HDU of such a kind that has data, or None."""
+    for index, hdu in enumerate(file.hdus):
+        if hdu.kind in kinds and (hdu.data_length or hdu.kind in ("table", "ascii")):
+            return index
+    return None
+
+
+def filled(template: str, about: About) -> str:
+    """Return a string with its fields (``"{ccd}"``) filled in from the data ID.
+
+    Raises
+    ------
+    FormatError
+        If the data ID has no such key.
+    """
+    try:
+        return template.format_map(_Fields(about.data_id))
+    except (KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
+        raise FormatError(
+            f"{about.name}: {template!r} in the definition of a part cannot be filled in from "
+            f"{dict(about.data_id)}: {error}"
+        ) from None
+
+
+class _Fields(dict[str, Any]):
+    def __missing__(self, key: str) -> Any:
+        raise KeyError(f"no key {key!r}{did_you_mean(key, self)}")
+
+
+def hdu_of(file: FitsFile, asked: Any, about: About) -> int | None:
+    """Return the index of the HDU that a part definition names; None if the file has none, or nothing is named.
+
+    Raises
+    ------
+    FormatError
+        If the definition makes no sense for the data ID.
+    """
+    if asked is None:
+        return None
+    if isinstance(asked, Mapping):
+        if len(asked) != 1:
+            raise FormatError(f"{about.name}: hdu by value is {{key: {{value: hdu}}}}, not {dict(asked)!r:.80}")
+        ((key, choices),) = asked.items()
+        value = about.data_id.get(key)
+        for choice, inner in choices.items():
+            if value is not None and str(choice) == str(value):
+                return hdu_of(file, inner, about)
+        raise FormatError(f"{about.name}: no hdu is defined for {key}={value!r}; there is: {listing(choices)}")
+    if isinstance(asked, list | tuple):
+        name, version = asked
+        return file.named(filled(str(name), about), int(version))
+    if isinstance(asked, int):
+        index = asked if asked >= 0 else len(file.hdus) + asked
+        return index if 0 <= index < len(file.hdus) else None
+    name = filled(str(asked), about)
+    found = file.named(name)
+    if found is None and name.strip().isdigit():
+        index = int(name)
+        return index if index < len(file.hdus) else None
+    return found
+
+
+def check_stamp(file: FitsFile, wanted: str, about: About) -> None:
+    """Check that Bunter wrote a file in a certain format.
+
+    Raises
+    ------
+    FormatError
+        If it did not; says what to do with files of others.
+    """
+    cards = file.cards(0)
+    found = cards.text(STAMP)
+    if found != wanted:
+        what = f"was written as {found}" if found else "was not written by Bunter"
+        advice = f"define the dataset type with storage: {found}" if found else (
+            "define the dataset type with storage: Fits and say under parts: which HDU holds what"
+        )
+        raise FormatError(
+            f"{about.name}: {file.name} is a FITS file, but no {wanted}: it {what}. It has the HDUs "
+            f"{listing(file.describe())}; {advice}"
+        )
+    version = cards.integer(VERSION, 1) or 1
+    if version > THIS_VERSION:
+        raise FormatError(
+            f"{about.name}: {file.name} was written as {wanted} version {version} by a newer Bunter; "
+            f"this one knows versions up to {THIS_VERSION}: upgrade Bunter"
+        )

@@ -1,0 +1,220 @@
+"""The statements of one write transaction of a registry."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from ..dataid import KeyValue
+from ..errors import DataIdError
+from ..files.interface import StoredFile
+from ..words import listing
+from .hashing import canonical, leaf_hash, path_hash
+from .interface import Changes, DatasetTaken, Kinds, NewDataset, PathTaken, Pin, Record
+from .schema import Table, dataset_table
+
+if TYPE_CHECKING:
+    from .sqlite import SqliteRegistry
+
+
+class Writer:
+    """Writes in a transaction that its caller has begun, and ends.
+
+    Parameters
+    ----------
+    registry : SqliteRegistry
+        Answers what is there, as the transaction sees it.
+    connection : sqlite3.Connection
+        This thread's.
+    """
+
+    def __init__(self, registry: SqliteRegistry, connection: sqlite3.Connection) -> None:
+        self._registry = registry
+        self._run = connection.execute
+        self._files: dict[str, int] = {}
+
+    def changes(self, changes: Changes) -> None:
+        """Write all that one put, ingest or delete changes."""
+        for type_, uuid in changes.trashed:
+            self._trash(type_, uuid)
+        for (key, given), value in changes.implied.items():
+            self._imply(key, dict(given), value)
+        for new in changes.datasets:
+            self._dataset(new)
+        for type_, data_id, uuid in changes.repins:
+            self._repin(type_, data_id, uuid)
+
+    def forget(self, record: Record) -> StoredFile | None:
+        """Forget a dataset if it is in the trash; return its file if it is owned and nobody needs it any more."""
+        table = self._registry.table(record.type)
+        part = self._registry.word_id(record.part)
+        if table is None or part is None:
+            return None
+        row = self._run(
+            f"SELECT id FROM d{table.number} WHERE uuid = ? AND part = ? AND live = 0", (record.uuid.bytes, part)
+        ).fetchone()
+        if row is None:
+            return None
+        self._run("DELETE FROM pin WHERE type = ? AND composite = ?", (table.number, row[0]))
+        self._run("DELETE FROM precursor WHERE type = ? AND dataset = ?", (table.number, row[0]))
+        self._run(f"DELETE FROM d{table.number} WHERE id = ?", row)
+        file = record.file
+        if file is None or self._registry.datasets_of_file(file.path):
+            return None
+        self._run("DELETE FROM file WHERE path_key = ?", (path_hash(file.path, file.owned),))
+        return file if file.owned else None
+
+    def _word(self, text: str) -> int:
+        number = self._registry.word_id(text)
+        if number is None:
+            number = int(self._run("INSERT INTO word (text) VALUES (?)", (text,)).lastrowid or 0)
+            self._registry.known.word_ids[text] = number
+        return number
+
+    def _table(self, type_: str, kinds: Kinds) -> Table:
+        table = self._registry.table(type_)
+        if table is None:
+            table = self._new_table(type_, kinds)
+        elif table.kinds != dict(kinds):
+            raise DataIdError(
+                f"{type_!r} is recorded with the keys {_described(table.kinds)}, but is defined with "
+                f"{_described(kinds)}: the keys of a type cannot change; use a new stage"
+            )
+        return table
+
+    def _new_table(self, type_: str, kinds: Kinds) -> Table:
+        folded = {key.casefold() for key in kinds}
+        if len(folded) < len(kinds):
+            raise DataIdError(f"{type_!r} has keys that differ only in case: {_described(kinds)}; rename one")
+        row = self._run("INSERT INTO dataset_type (name, keys) VALUES (?, ?)", (type_, json.dumps(dict(kinds))))
+        table = Table(int(row.lastrowid or 0), type_, kinds)
+        for statement in dataset_table(table.number, kinds):
+            self._run(statement)
+        self._registry.known.tables[type_] = table
+        return table
+
+    def _file(self, file: StoredFile) -> int:
+        known = self._files.get(file.path)
+        if known is not None:
+            return known
+        key = path_hash(file.path, file.owned)
+        checksum = bytes.fromhex(file.checksum) if file.checksum else None
+        layout = json.dumps(file.layout, separators=(",", ":")) if file.layout else None
+        rows = [
+            row
+            for row in self._run(
+                "SELECT id, path, owned, path_key FROM file WHERE path_key IN (?, ?)",
+                (key, path_hash(file.path, not file.owned)),
+            )
+            if file.owned or row[1] == file.path or row[3] == key
+        ]
+        if rows:
+            number, path, owned, _ = rows[0]
+            # Files ingested in place may be shared by several datasets, files of our own are made for one put.
+            if len(rows) > 1 or file.owned or owned or path != file.path:
+                raise PathTaken(file.path)
+            self._run(
+                "UPDATE file SET size = ?, modified = ?, checksum = coalesce(?, checksum), "
+                "layout = coalesce(?, layout) WHERE id = ?",
+                (file.size, file.modified, checksum, layout, number),
+            )
+        else:
+            row = self._run(
+                "INSERT INTO file (path, path_key, owned, size, modified, checksum, layout) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (file.path, key, int(file.owned), file.size, file.modified, checksum, layout),
+            )
+            number = int(row.lastrowid or 0)
+        self._files[file.path] = number
+        return int(number)
+
+    def _trash(self, type_: str, uuid: UUID) -> None:
+        table = self._registry.table(type_)
+        if table is not None:
+            self._run(f"UPDATE d{table.number} SET live = 0 WHERE uuid = ?", (uuid.bytes,))
+
+    def _imply(self, key: str, given: Mapping[str, KeyValue], value: KeyValue) -> None:
+        known = self._registry.implied(key, given)
+        if known is None:
+            self._run("INSERT INTO implied VALUES (?, ?, ?)", (key, canonical(given), value))
+        elif known != value:
+            what = ", ".join(f"{k}={v!r}" for k, v in given.items())
+            raise DataIdError(f"{key}={value!r} contradicts the registry: {what} has {key}={known!r}")
+
+    def _dataset(self, new: NewDataset) -> None:
+        table = self._table(new.type, new.kinds)
+        values = [new.data_id[key] for key in table.keys]
+        part = self._word(new.part)
+        if new.live and new.replaces:
+            where = "".join(f"{name} = ? AND " for name in table.columns)
+            self._run(f"UPDATE d{table.number} SET live = 0 WHERE {where}part = ? AND live = 1", (*values, part))
+        writing = 0
+        if new.writing is not None:
+            how = new.writing
+            writing = self._word(json.dumps([how.storage, how.python, how.parts, how.component]))
+        columns = "".join(f", {name}" for name in table.columns)
+        marks = ", ?" * len(values)
+        # The unique keys decide who is first; the file follows, so that a loser leaves nothing.
+        row = self._run(
+            f"INSERT INTO d{table.number} (part, live, uuid, writing, written_at, written_by{columns}) "
+            f"VALUES (?, ?, ?, ?, ?, ?{marks}) ON CONFLICT DO NOTHING",
+            (part, int(new.live), new.uuid.bytes, writing, new.written_at, self._word(new.written_by), *values),
+        )
+        if row.rowcount == 0:
+            raise DatasetTaken(new, self._registry.in_the_way(table, new, part))
+        number = int(row.lastrowid or 0)
+        if new.file is not None:
+            self._run(f"UPDATE d{table.number} SET file = ? WHERE id = ?", (self._file(new.file), number))
+        for pin in new.pins or ():
+            self._pin(table.number, number, pin)
+        for ordinal, made_from in enumerate(new.precursors):
+            self._run(
+                "INSERT INTO precursor VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    table.number,
+                    number,
+                    ordinal,
+                    leaf_hash(made_from.type, made_from.data_id),
+                    self._word(made_from.type),
+                    canonical(made_from.data_id),
+                    _bytes(made_from.uuid),
+                    self._word(made_from.place),
+                ),
+            )
+
+    def _pin(self, table_number: int, number: int, pin: Pin) -> None:
+        self._run(
+            "INSERT INTO pin VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                table_number,
+                number,
+                self._word(pin.component),
+                self._word(canonical(pin.member)) if pin.member is not None else 0,
+                leaf_hash(pin.type, pin.data_id),
+                self._word(pin.type),
+                _bytes(pin.uuid),
+                self._word(pin.part),
+                self._word(pin.place),
+            ),
+        )
+
+    def _repin(self, type_: str, data_id: Mapping[str, KeyValue], uuid: UUID) -> None:
+        leaf = leaf_hash(type_, data_id)
+        # Only pins of live composites follow; what is in the trash stays as it was.
+        for (number,) in self._run("SELECT DISTINCT type FROM pin WHERE leaf = ?", (leaf,)).fetchall():
+            self._run(
+                "UPDATE pin SET uuid = ?, place = 0 WHERE leaf = ? AND type = ? "
+                f"AND composite IN (SELECT id FROM d{number} WHERE live = 1)",
+                (uuid.bytes, leaf, number),
+            )
+
+
+def _bytes(uuid: UUID | None) -> bytes | None:
+    return None if uuid is None else uuid.bytes
+
+
+def _described(kinds: Mapping[str, Any]) -> str:
+    return listing(f"{key} ({kind})" for key, kind in kinds.items())

@@ -1,0 +1,195 @@
+"""The pages do what they say: their blocks are run in order, each page in a folder and a namespace of its own.
+
+What a fence says:
+
+- ```` ```python ````: run; ``policy`` is the text of the last ```` ```yaml ```` block above it.
+- ```` ```python raises ````: has to raise an error of Bunter, which counts as its output.
+- ```` ```python file=name.py ````: written to a module that later blocks import.
+- ```` ```python no-run ````: needs what is not installed; only has to be Python.
+- ```` ```text ```` right after a Python block: what that block prints; ``...`` stands for anything.
+- ```` ```yaml ````: has to load as a policy, by itself unless it says ``more`` (to what is there), or ``no-load``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bunter import BunterError, Butler, Exposure, RepositoryArgs
+from bunter.definitions import load
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+FENCE = re.compile(r"^(?P<fence>`{3,})(?P<info>[^`\n]*)\n(?P<body>.*?)^(?P=fence)[ \t]*$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
+HEADING = re.compile(r"^#+ +(?P<text>.+?) *$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Block:
+    language: str
+    words: tuple[str, ...]
+    body: str
+    line: int
+    output: str | None
+
+
+def blocks_of(page: Path) -> list[Block]:
+    text = page.read_text("utf-8")
+    found = list(FENCE.finditer(text))
+    blocks = []
+    for i, match in enumerate(found):
+        language, *words = match["info"].split() or [""]
+        output = None
+        if i + 1 < len(found) and found[i + 1]["info"].split() == ["text"]:
+            between = text[match.end() : found[i + 1].start()]
+            output = found[i + 1]["body"] if not between.strip() else None
+        line = text.count("\n", 0, match.start()) + 1
+        blocks.append(Block(language, tuple(words), match["body"], line, output))
+    return blocks
+
+
+def code_of(block: Block, page: Path) -> Any:
+    """Compile a block so that tracebacks name the line of the page."""
+    return compile("\n" * block.line + block.body, str(page), "exec", dont_inherit=True)
+
+
+def plain(text: str) -> str:
+    """Text without its line breaks and columns, which a page may set as it likes."""
+    return " ".join(text.split())
+
+
+def agrees(printed: str, page: str) -> bool:
+    """Tell whether a block printed what the page says, in which ``...`` stands for anything."""
+    pieces = [re.escape(piece.strip()) for piece in plain(page).split("...")]
+    return re.fullmatch(".*?".join(pieces), plain(printed)) is not None
+
+
+def run(block: Block, page: Path, namespace: dict[str, Any]) -> None:
+    raised = ""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        try:
+            exec(code_of(block, page), namespace)
+        except BunterError as error:
+            if "raises" not in block.words:
+                raise
+            raised = f"{type(error).__name__}: {error}"
+    where = f"{page.name}:{block.line}"
+    assert bool(raised) == ("raises" in block.words), f"{where}: no error of Bunter was raised"
+    if block.output is not None:
+        got = printed.getvalue() + raised
+        assert agrees(got, block.output), f"{where} prints:\n{got}\n\nThe page says:\n{block.output}"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder to work in; modules that a page writes are imported from there and forgotten afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("BUNTER_CONFIG", str(tmp_path / "configuration"))
+    yield tmp_path
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+def prepare_readme(namespace: dict[str, Any]) -> None:
+    """The README shows three calls on a repository that is there already: make it, by the README's own policy."""
+    import numpy as np
+    from astropy.wcs import WCS
+
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.crval = [10.0, 20.0]
+    better = wcs.deepcopy()
+    better.wcs.crval = [10.0001, 20.0]
+    namespace["better_wcs"] = better
+    policy = next(block.body for block in blocks_of(ROOT / "README.md") if block.language == "yaml")
+    with Butler(outputs=RepositoryArgs("single_visit", policy=policy)) as butler:
+        exposure = Exposure(np.ones((20, 30), np.float32), wcs=wcs)
+        butler.put(exposure, "calexp:sfm", visit=1, ccd="N3")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_page(page: Path, folder: Path) -> None:
+    namespace: dict[str, Any] = {"__name__": "page"}
+    if page.name == "README.md":
+        prepare_readme(namespace)
+    butlers: list[Butler] = []
+    try:
+        for block in blocks_of(page):
+            if block.language == "yaml":
+                if not {"more", "no-load"} & {*block.words}:
+                    load(block.body)
+                namespace["policy"] = block.body
+            if block.language != "python":
+                continue
+            name = next((word.partition("=")[2] for word in block.words if word.startswith("file=")), None)
+            if name is not None:
+                (folder / name).write_text(block.body, "utf-8")
+            elif "no-run" in block.words:
+                code_of(block, page)
+            else:
+                run(block, page, namespace)
+                butlers += [value for value in namespace.values() if isinstance(value, Butler)]
+    finally:
+        for butler in butlers:
+            butler.close()
+
+
+def anchors_of(page: Path) -> set[str]:
+    """The anchors that GitHub gives to a page's headings."""
+    headings = (match["text"].lower() for match in HEADING.finditer(FENCE.sub("", page.read_text("utf-8"))))
+    return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links(page: Path) -> None:
+    """Links between the pages lead to pages and headings that there are."""
+    for match in LINK.finditer(FENCE.sub("", page.read_text("utf-8"))):
+        target, _, anchor = match["target"].partition("#")
+        if "://" in target:
+            continue
+        other = (page.parent / target).resolve() if target else page
+        assert other.exists(), f"{page.name} links to {target}, which is not there"
+        assert not anchor or anchor in anchors_of(other), f"{page.name} links to {match['target']}: no such heading"
+
+
+def test_every_option_of_a_policy_has_its_place() -> None:
+    """The reference of policies names every option that the reader of policies knows."""
+    from bunter import formats
+    from bunter.definitions import build, composites, foreign, gen2, options, reader
+
+    text = (ROOT / "docs" / "policy.md").read_text("utf-8")
+    words = {
+        *build._ALL,
+        *composites._COMPONENT,
+        *foreign._PART,
+        *foreign._READ,
+        *foreign._CONVERSIONS,
+        *foreign._CONVERSION_MAPPINGS,
+        *gen2.IGNORED_OPTIONS,
+        *options._FUNCTIONS,
+        *reader._SECTIONS,
+        *(name for name in formats.names() if formats.find(name).__module__.startswith("bunter.")),
+    }
+    assert sorted(word for word in words if f"`{word}" not in text) == []
+
+
+def test_every_error_has_its_place() -> None:
+    """The page of errors has a heading for each of them."""
+    from bunter import errors
+
+    names = [name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, BunterError)]
+    assert len(names) > 15
+    headings = anchors_of(ROOT / "docs" / "errors.md")
+    assert [name for name in names if name.lower() not in headings] == []
