@@ -12,17 +12,6 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from astropy.table import Table
-
-from bunter import (
-    AssemblyError,
-    Butler,
-    ComponentNotFoundError,
-    DataIdError,
-    DatasetNotFoundError,
-    IntegrityError,
-    ParameterError,
-    TrustError,
-)
 from tests.core_support import (
     FRAMES,
     HERE,
@@ -41,6 +30,17 @@ from tests.core_support import (
     making_world,
     pair_policy,
     text_of,
+)
+
+from bunter import (
+    AssemblyError,
+    Butler,
+    ComponentNotFoundError,
+    DataIdError,
+    DatasetNotFoundError,
+    IntegrityError,
+    ParameterError,
+    TrustError,
 )
 
 

@@ -7,6 +7,7 @@ What a fence says:
 - ```` ```python file=name.py ````: written to a module that later blocks import.
 - ```` ```python no-run ````: needs what is not installed; only has to be Python.
 - ```` ```text ```` right after a Python block: what that block prints; ``...`` stands for anything.
+- ```` ```toml install ````: the ``pyproject.toml`` of a plugin, whose entry points are then found.
 - ```` ```yaml ````: has to load as a policy, by itself unless it says ``more`` (to what is there), or ``no-load``.
 """
 
@@ -16,6 +17,7 @@ import contextlib
 import io
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +25,7 @@ from typing import Any
 
 import pytest
 
-from bunter import BunterError, Butler, Exposure, RepositoryArgs
+from bunter import BunterError, Butler, Exposure, RepositoryArgs, formats
 from bunter.definitions import load
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,10 +98,27 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("BUNTER_CONFIG", str(tmp_path / "configuration"))
+    # What is known of plugins is kept for the process; that of a page ends with it.
+    monkeypatch.setattr(formats, "_plugins", formats._plugins)
+    monkeypatch.setattr(formats, "_found", dict(formats._found))
     yield tmp_path
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
             del sys.modules[name]
+
+
+def install(project: str, folder: Path) -> None:
+    """Write what an installer leaves of a project for `importlib.metadata`."""
+    about = tomllib.loads(project)["project"]
+    info = folder / f"{about['name']}-{about['version']}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {about['name']}\nVersion: {about['version']}\n")
+    lines = []
+    for group, points in about["entry-points"].items():
+        lines += [f"[{group}]", *(f"{name} = {value}" for name, value in points.items())]
+    (info / "entry_points.txt").write_text("\n".join(lines))
+    # Plugins are looked for once a process; this one came later.
+    formats._plugins = None
 
 
 def prepare_readme(namespace: dict[str, Any]) -> None:
@@ -131,6 +150,8 @@ def test_page(page: Path, folder: Path) -> None:
                 if not {"more", "no-load"} & {*block.words}:
                     load(block.body)
                 namespace["policy"] = block.body
+            if block.language == "toml" and "install" in block.words:
+                install(block.body, folder)
             if block.language != "python":
                 continue
             name = next((word.partition("=")[2] for word in block.words if word.startswith("file=")), None)
@@ -166,7 +187,6 @@ def test_links(page: Path) -> None:
 
 def test_every_option_of_a_policy_has_its_place() -> None:
     """The reference of policies names every option that the reader of policies knows."""
-    from bunter import formats
     from bunter.definitions import build, composites, foreign, gen2, options, reader
 
     text = (ROOT / "docs" / "policy.md").read_text("utf-8")

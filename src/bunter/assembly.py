@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import is_dataclass
 from typing import Any, TypeAlias
 
 from .components import declared_components, get_component, has_component, match_component, set_component
@@ -104,8 +105,8 @@ def _generic(
     left = dict(values)
     built = _whole_among(values, class_obj)
     if built is not None:
-        name, obj = built
-        del left[name]
+        whole_name, obj = built
+        del left[whole_name]
     else:
         arguments = {}
         for parameter in _constructor_parameters(class_obj):
@@ -212,6 +213,8 @@ def take_apart(
             found = _take_generic(composite, obj, name, component, whole_types.get(name))
             if found is not _LACKING:
                 parts[name] = found
+        if not any(part is obj for part in parts.values()):
+            _refuse_more(composite, definitions, obj)
         return parts
     try:
         disassembler(obj, dict(data_id), parts)
@@ -231,6 +234,31 @@ def take_apart(
 
 
 _LACKING = object()
+
+
+def _refuse_more(composite: CompositeType, definitions: Mapping[str, ComponentDefinition], obj: Any) -> None:
+    """Refuse an object that holds a component for which the composite has no place: it would be lost.
+
+    Only what a class declares counts; other attributes may be anything.
+    """
+    known = [*definitions, *composite.derived]
+    if isinstance(obj, Mapping):
+        held = {str(name): value for name, value in obj.items()}
+    elif hasattr(type(obj), "__bunter_components__") or is_dataclass(obj):
+        held = {name: get_component(obj, name) for name in declared_components(type(obj))}
+    else:
+        return
+    for name, value in held.items():
+        if match_component(name, known) is None and not _is_nothing(value):
+            raise AssemblyError(
+                f"{composite.name!r} has no place for the {name!r} of the object{did_you_mean(name, known)}; its "
+                f"components are: {listing(known)}. Nothing was written. Set it to None, or define a component for it"
+            )
+
+
+def _is_nothing(value: Any) -> bool:
+    """Tell whether a value says nothing: None, or an empty container of plain values."""
+    return value is None or (isinstance(value, Mapping | list | tuple | str) and not value)
 
 
 def _take_generic(

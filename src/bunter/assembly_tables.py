@@ -189,8 +189,9 @@ def _stacked_astropy(tables: Sequence[Any], columns: Sequence[str]) -> Any:
     first = tables[0]
     for column in columns:
         units = [None if (u := getattr(t[column], "unit", None)) is None else str(u) for t in tables]
-        if len(set(units)) > 1 and not isinstance(first[column], loaded("astropy.units", "Quantity")):
-            raise AssemblyError(f"concat_rows: the column {column!r} has several units: {listing(dict.fromkeys(units))}")
+        several = list(dict.fromkeys(units))
+        if len(several) > 1 and not isinstance(first[column], loaded("astropy.units", "Quantity")):
+            raise AssemblyError(f"concat_rows: the column {column!r} has several units: {listing(several)}")
     cls = type(first)
     # vstack wants one class, and knows nothing of what subclasses attach.
     base = cls if cls.__module__.split(".")[0] == "astropy" else Table
@@ -238,7 +239,7 @@ def _built(tables: Sequence[Any], columns: Mapping[str, Any]) -> Any:
 
 
 def _with_common_components(made: Any, tables: Sequence[Any], *, beside: bool = False) -> Any:
-    """Attach the components that hold for all rows; for tables `beside` one another those that lack one do not count."""
+    """Attach the components that hold for all rows; of tables `beside` one another those that lack one do not count."""
     for name in declared_components(type(made)):
         values = [get_component(t, name) if name in declared_components(type(t)) else None for t in tables]
         if beside:

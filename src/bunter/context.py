@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .comparing import same_records
-from .dataid import DataId, KeyValue, check_value
+from .dataid import DataId, KeyValue
 from .definitions import Definitions
 from .errors import DataIdError, DatasetNameError, RepositoryError
 from .locate import Found, LocatedBranch, Locator, Resolve, lacking
@@ -203,10 +203,6 @@ class Context:
                 what = "its values are not known before it is given"
             lines.append(f"{key!r} ({what})")
         return DataIdError(f"{str(name)!r} with {DataId(data_id)} needs also: {'; '.join(lines)}")
-
-    def standard_value(self, key: str, value: Any) -> KeyValue:
-        """Check one value of a key that the definitions know."""
-        return check_value(key, value, self.definitions.key_types[key])
 
 
 def _merged(data_id: Mapping[str, Any] | None, keys: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 from uuid import UUID
 
@@ -86,9 +86,20 @@ class _View:
 
     pins: _Pins
     path: str = ""
+    only: str = ""
+    """Only pins of this type count."""
+    but: frozenset[str] = frozenset()
+    """Pins of these types do not count."""
 
     def at(self, component: str) -> _View:
         return _View(self.pins, f"{self.path}.{component}" if self.path else component)
+
+    def pin(self, repository: UUID) -> Pin | None:
+        pins = self.pins.get(repository, {}).get(self.path)
+        if not pins or pins[0].member is not None:
+            return None
+        type_ = pins[0].type
+        return None if type_ in self.but or (self.only and type_ != self.only) else pins[0]
 
 
 @dataclass(slots=True)
@@ -167,18 +178,21 @@ class Locator:
             return self._leaf(branch, views, optional)
         if isinstance(branch, Gather):
             return self._list(branch, views)
-        direct = self._composites(branch, views)
-        return self._node(branch, views, direct)
+        candidates = self._composites(branch, views)
+        if candidates and candidates[0].found is None:
+            searched = tuple(repository.root for repository in self.chain.order)
+            return _without(Absent(branch_name(branch), ()), candidates[0], searched)
+        put = [candidate.found for candidate in candidates if candidate.found is not None]
+        return self._node(branch, views, put)
 
-    def _composites(self, node: Node, views: list[_View]) -> list[Found]:
+    def _composites(self, node: Node, views: list[_View]) -> list[_Candidate]:
         """Return the put composites that count for a node; none masks another."""
         if self.resolve == "nearest" or not node.complete:
             return []
-        candidates = self._candidates(
-            [] if node.take else views,
-            lambda repository: self.direct(repository, node.composite.name, node.data_id),
-        )
-        return [candidate.found for candidate in candidates if candidate.found is not None]
+        if node.take:
+            # A pin at this place may be of the one component that is taken.
+            views = [replace(view, only=node.composite.name) for view in views]
+        return self._candidates(views, lambda repository: self.direct(repository, node.composite.name, node.data_id))
 
     def _node(self, node: Node, views: list[_View], put: list[Found]) -> LocatedNode:
         own = _View(
@@ -189,14 +203,13 @@ class Locator:
         )
         branches: dict[str, LocatedBranch] = {}
         for name, branch in node.branches.items():
+            inner = [*(view.at(name) for view in views), own.at(name)]
             if node.take:
-                # The outer composite pinned this very leaf under the path that it has there.
-                inner = [*views, own.at(name)]
-            else:
-                inner = [*(view.at(name) for view in views), own.at(name)]
+                # The outer composite may have pinned this very leaf under the path that the composite has there.
+                inner = [*(replace(view, but=view.but | {node.composite.name}) for view in views), *inner]
             optional = name in node.optional
             located = self._branch(branch, inner, optional)
-            if optional and isinstance(located, LocatedNode) and any(True for _ in lacking(located)):
+            if optional and isinstance(located, LocatedNode) and _is_incomplete(located):
                 located = Located(Absent(branch_name(branch), ()), "absent")
             if isinstance(located, LocatedList):
                 located.lazy = node.definitions[name].lazy
@@ -208,11 +221,7 @@ class Locator:
         return found.repository.registry.pins(node.composite.name, found.record.uuid) if frozen is None else frozen
 
     def _pin(self, repository: Repository, views: list[_View]) -> Pin | None:
-        for view in views:
-            pins = view.pins.get(repository.id, {}).get(view.path)
-            if pins and pins[0].member is None:
-                return pins[0]
-        return None
+        return next((pin for view in views if (pin := view.pin(repository.id)) is not None), None)
 
     def _candidates(
         self, views: list[_View], direct: Callable[[Repository], Record | None]
@@ -220,7 +229,7 @@ class Locator:
         """Return what the chain holds for one leaf, without what is masked."""
         found: list[_Candidate] = []
         pinned_only = self.resolve == "exact" and any(
-            view.path in pins for view in views for pins in view.pins.values()
+            view.pin(repository) is not None for view in views for repository in view.pins
         )
         masked: set[UUID] = set()
         for repository in self.chain.order:
@@ -258,11 +267,8 @@ class Locator:
         chosen = candidates[0]
         if len(candidates) > 1:
             self._agree(leaf, candidates)
-        if chosen.gone and chosen.pin is not None:
-            note = f"pinned {chosen.pin.uuid} of {chosen.pin.type}, which was at {chosen.pin.place or 'this repository'}"
-            return Located(leaf, "gone", pinned=True, note=note, searched=searched)
         if chosen.found is None:
-            return Located(leaf, "absent", pinned=True, note="absent when the composite was put", searched=searched)
+            return _without(leaf, chosen, searched)
         masks = None
         if chosen.pin is None and views:
             beyond = self.chain.ancestors[chosen.repository.id]
@@ -310,6 +316,15 @@ class Locator:
             full = {**gather.constraints, **data_id, **gather.fixed}
             members.append((data_id, self._branch(self.planner.expand(gather.name, full), [], False)))
         return LocatedList(gather, members, searched=searched)
+
+
+def _without(leaf: Leaf | Absent, chosen: _Candidate, searched: tuple[str, ...]) -> Located:
+    """Say of a pin that it is of nothing: what it was of is gone, or was absent when the composite was put."""
+    pin = chosen.pin
+    if chosen.gone and pin is not None:
+        note = f"pinned {pin.uuid} of {pin.type}, which was at {pin.place or 'this repository'}"
+        return Located(leaf, "gone", pinned=True, note=note, searched=searched)
+    return Located(leaf, "absent", pinned=True, note="absent when the composite was put", searched=searched)
 
 
 def _unlisted(pin: Pin) -> Pin:
@@ -363,6 +378,12 @@ def lacking(branch: LocatedBranch, name: str = "", optional: bool = False) -> It
             yield name, branch
         for data_id, member in branch.members:
             yield from lacking(member, f"{name}{data_id}")
+
+
+def _is_incomplete(branch: LocatedBranch) -> bool:
+    """Tell whether something is missing; a pin of what is gone is worse than that, and not told away."""
+    lacks = [inner for _, inner in lacking(branch)]
+    return bool(lacks) and not any(isinstance(inner, Located) and inner.state == "gone" for inner in lacks)
 
 
 def is_absent(branch: LocatedBranch) -> bool:

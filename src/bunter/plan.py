@@ -2,7 +2,8 @@
 
 The result is a tree of branches. A `Leaf` is one stored dataset or a part of one, a `Node` is a composite with
 its branches, a `Gather` is a list whose members only the repositories know, and `Absent` an optional component
-for which the data ID has no keys. ``calexp:jointcal.wcs`` is the same tree as ``calexp:jointcal`` with one branch, which is taken.
+for which the data ID has no keys. ``calexp:jointcal.wcs`` is the same tree as ``calexp:jointcal`` with one branch,
+which is taken.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TypeAlias
 from .components import match_component
 from .dataid import DataId, KeyValue, check_key, check_value
 from .definitions import Definitions
-from .definitions.model import CompositeType, ComponentDefinition, PartOfType, StoredType
+from .definitions.model import ComponentDefinition, CompositeType, PartOfType, StoredType
 from .errors import ComponentNotFoundError, DataIdError, DefinitionError
 from .names import DatasetName
 from .words import did_you_mean, listing
@@ -243,15 +244,22 @@ class Planner:
         return Leaf(stored, own, part)
 
     def _node(self, composite: CompositeType, data_id: Mapping[str, KeyValue], rest: tuple[str, ...]) -> Node:
-        components = self.components(composite.name)
         keys = self.keys(DatasetName.parse(composite.name))
         complete = all(key in data_id for key in keys)
+        components: Mapping[str, ComponentDefinition] = composite.components
+        if not rest or match_component(rest[0], components) is None:
+            # What a base adds is asked of its Python type, which is imported only if that is needed.
+            components = self.components(composite.name)
         if rest:
             derived = match_component(rest[0], composite.derived)
-            if derived is not None and len(rest) == 1:
+            if derived is not None:
+                if len(rest) > 1:
+                    raise ComponentNotFoundError(
+                        f"{composite.name}.{derived} is computed and has no components, so no {'.'.join(rest[1:])!r}"
+                    )
                 return self._derived(composite, derived, data_id)
             chosen = self._match(composite.name, rest[0], [*components, *composite.derived])
-            wanted = {chosen: components[chosen]}
+            wanted: Mapping[str, ComponentDefinition] = {chosen: components[chosen]}
         else:
             if not complete:
                 raise MissingKeysError(composite.name, [key for key in keys if key not in data_id])

@@ -12,8 +12,9 @@ from uuid import UUID, uuid4
 from . import __version__
 from .assembly import members_of, parts_to_strip, stripped, take_apart
 from .comparing import read_leaf, same_as_stored
+from .components import match_component
 from .context import Context
-from .dataid import DataId, KeyValue
+from .dataid import DataId, KeyValue, check_value
 from .definitions.model import ComponentDefinition, StoredType
 from .errors import (
     AssemblyError,
@@ -147,7 +148,8 @@ class Put:
                         f"{component.dataset_type!r} and never written through {branch.composite.name!r}"
                     )
                 if component.subset:
-                    raise AssemblyError(f"{branch.composite.name}.{branch.take} is a list: put its members by their names")
+                    where = f"{branch.composite.name}.{branch.take}"
+                    raise AssemblyError(f"{where} is a list: put its members by their names")
                 return self._target(obj, DatasetName.parse(component.dataset_type), branch.branches[branch.take])
             if branch.composite.name != _plain(name).definition and str(_plain(name)) != branch.composite.name:
                 self._refuse_part_of(name, branch)
@@ -269,7 +271,7 @@ class Put:
             why = "readOnly" if composite.read_only else "it has an assembler but no disassembler"
             raise AssemblyError(f"{composite.name!r} is read-only: {why}")
         for name in self.options.discard:
-            if name not in node.definitions:
+            if match_component(name, node.definitions) is None:
                 raise AssemblyError(
                     f"discard={name!r}: {composite.name!r} has no such component"
                     f"{did_you_mean(name, node.definitions)}; it has: {listing(node.definitions)}"
@@ -294,6 +296,9 @@ class Put:
                 node, name, None if lacks else parts[name], present.branches[name], nearest.branches[name], parts
             )
         return self._record_composite(node, pins)
+
+    def _discards(self, name: str) -> bool:
+        return match_component(name, self.options.discard) is not None
 
     def _whole_type(self, branch: Branch) -> Any:
         if isinstance(branch, Leaf) and not branch.part:
@@ -350,6 +355,8 @@ class Put:
             return [Pin(name, None, branch.stored.name, branch.data_id, None, branch.part, "")]
         if isinstance(branch, Node):
             return [Pin(name, None, branch.composite.name, branch.data_id, None, "", "")]
+        if isinstance(branch, Gather):
+            return [Pin(name, None, str(branch.name), branch.constraints, None, "", "")]
         return []
 
     def _one(
@@ -372,7 +379,7 @@ class Put:
         for choice in found:
             if same_as_stored(self.context.opener, value, leaf, choice, strip):
                 return [self._referenced(leaf, choice).pin(path, member)]
-        spared = name in self.options.discard or not self.options.check
+        spared = self._discards(name) or not self.options.check
         if component.input_only or leaf.part:
             if not found:
                 raise DatasetNotFoundError(
@@ -393,7 +400,7 @@ class Put:
         name = component.name
         existing = self._exists(leaf.stored.name, leaf.data_id)
         if existing is not None:
-            if name in self.options.discard:
+            if self._discards(name):
                 return self._referenced(leaf, existing)
             self._may_replace(node, name, leaf, value, existing)
         new = self._write(value, leaf, strip, replaces=existing is not None)
@@ -447,7 +454,7 @@ class Put:
     def _compare_nested(
         self, node: Node, component: ComponentDefinition, branch: Node, value: Any, choice: LocatedBranch
     ) -> None:
-        if component.name in self.options.discard or not self.options.check:
+        if self._discards(component.name) or not self.options.check:
             return
         if not isinstance(choice, LocatedNode):
             return
@@ -480,12 +487,14 @@ class Put:
         known: dict[DataId, list[LocatedBranch]] = {}
         for choice in choices:
             if isinstance(choice, LocatedList):
-                for data_id, branch in choice.members:
-                    known.setdefault(data_id, []).append(branch)
+                for data_id, found in choice.members:
+                    known.setdefault(data_id, []).append(found)
         pins: list[Pin] = []
+        where = f"{node.composite.name}.{component.name}"
         for given, member in members_of(value, component.name):
-            data_id = DataId({key: self.context.standard_value(key, v) for key, v in given.items()})
-            full = {**gather.constraints, **data_id, **gather.fixed}
+            data_id, full = self._member_id(where, gather, given)
+            if any(pin.member == data_id for pin in pins):
+                raise AssemblyError(f"{where} holds {gather.name} {data_id} twice; nothing was written")
             branch = self.context.planner.expand(gather.name, full)
             located = known.get(data_id) or [self.context.locate(branch)]
             unopened = getattr(member, "is_deferred", False)
@@ -493,7 +502,27 @@ class Put:
                 pins += self._reference(component.name, located[0], data_id)
             else:
                 pins += self._one(node, component, branch, member, located, component.name, data_id, {})
-        return pins
+        return pins or self._lacking(node, component, gather, choices)
+
+    def _member_id(self, where: str, gather: Gather, given: DataId) -> tuple[DataId, dict[str, KeyValue]]:
+        """Return the data ID of a list's member, and the same with what the list fixes."""
+        known = self.context.definitions.key_types
+        keys = self.context.planner.keys(gather.name)
+        for key in given:
+            if key not in keys:
+                raise DataIdError(
+                    f"{where}: {gather.name} has no key {key!r}{did_you_mean(key, keys)}; its keys are: {listing(keys)}"
+                )
+        full = {**gather.constraints, **{key: check_value(key, value, known[key]) for key, value in given.items()}}
+        for key, value in {**gather.constraints, **gather.fixed}.items():
+            if full.setdefault(key, value) != value:
+                raise DataIdError(
+                    f"{where}: the member {dict(given)} has {key}={full[key]!r}, the list has {key}={value!r}"
+                )
+        missing = [key for key in keys if key not in full]
+        if missing:
+            raise DataIdError(f"{where}: the member {dict(given)} needs also {listing(missing)}")
+        return DataId({key: full[key] for key in keys}), full
 
     # References
 
@@ -517,7 +546,8 @@ class Put:
         if node.take:
             return self._reference(path, choice.branches[node.take], member)
         if choice.put is not None:
-            return [Pin(path, member, node.composite.name, node.data_id, choice.put.record.uuid, "", place_of(choice.put))]
+            put = choice.put
+            return [Pin(path, member, node.composite.name, node.data_id, put.record.uuid, "", place_of(put))]
         if member is not None:
             return [Pin(path, member, node.composite.name, node.data_id, None, "", "")]
         return [pin for name, inner in choice.branches.items() for pin in self._reference(f"{path}.{name}", inner)]

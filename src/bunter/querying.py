@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from .dataid import DataId, KeyValue
 from .definitions.model import CompositeType, PartOfType, StoredType
@@ -215,5 +216,5 @@ def sorted_data_ids(relation: Relation, order_by: Iterable[tuple[str, bool]] = (
     """Return the rows as data IDs in key order, or ordered by some keys first."""
     rows = sorted(relation.rows)
     for key, down in reversed(list(order_by)):
-        rows.sort(key=lambda row, i=relation.keys.index(key): row[i], reverse=down)  # type: ignore[misc]
+        rows.sort(key=itemgetter(relation.keys.index(key)), reverse=down)
     return [DataId(zip(relation.keys, row, strict=True)) for row in rows]

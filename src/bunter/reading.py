@@ -14,7 +14,7 @@ from .cache import ComponentCache
 from .components import match_component
 from .dataid import DataId
 from .definitions.model import CompositeType, PartDefinition, StoredType
-from .errors import AssemblyError, BunterError, DatasetNotFoundError, FormatError, ParameterError
+from .errors import AssemblyError, BunterError, DatasetNotFoundError, FormatError, IntegrityError, ParameterError
 from .formats.interface import About, Format
 from .formats.sharing import freeze
 from .locate import Found, Located, LocatedBranch, LocatedList, LocatedNode, is_absent, lacking
@@ -165,7 +165,7 @@ class Reader:
     def _takes(self, leaf: Leaf, found: Found) -> tuple[str, ...]:
         format_, about = self._opener.about(found.record)
         part = part_in(format_, about, leaf, found.record)
-        return format_.part_parameters(part, about) if part else format_.parameters
+        return format_.part_parameters(part, about) if part else format_.whole_parameters(about)
 
     def _check_parameters(self, wanted: Mapping[_Key, tuple[Leaf, Found]], name: str) -> None:
         if not self._parameters:
@@ -227,12 +227,16 @@ class Reader:
                 if part:
                     inside[part] = key
                 else:
-                    self._keep(key, wanted[key][1], format_.read(source, about, self._only(format_.parameters)))
+                    self._keep(key, wanted[key][1], format_.read(source, about, self._only(format_.whole_parameters(about))))
             if inside:
                 asked = {part: self._only(format_.part_parameters(part, about)) for part in inside}
                 for part, value in format_.read_parts(source, asked, about).items():
                     key = inside[part]
                     self._keep(key, wanted[key][1], value)
+        except IntegrityError as error:
+            if about.name in str(error):
+                raise
+            raise IntegrityError(f"{about.name}: {error}") from error
         except (BunterError, MemoryError):
             raise
         except Exception as error:
@@ -337,7 +341,8 @@ def check_complete(located: LocatedBranch, name: str, data_id: Mapping[str, Any]
     missing = list(lacking(located))
     if not missing:
         return
-    lines, searched = [], ()
+    lines: list[str] = []
+    searched: tuple[str, ...] = ()
     for where, branch in missing:
         if isinstance(branch, Located):
             searched = branch.searched or searched

@@ -24,7 +24,7 @@ from .definitions import Definitions
 from .definitions.gen2 import bunter_name
 from .definitions.model import CompositeType, DatasetType, PartOfType
 from .errors import DefinitionError, TrustError
-from .words import did_you_mean
+from .words import did_you_mean, listing
 
 SHIPPED_TYPES = frozenset(
     {
@@ -167,12 +167,16 @@ def _covers(packages: frozenset[str], name: str) -> bool:
 
 
 def _refused(name: str, home: str) -> TrustError:
-    if home != name and home.partition(".")[0] == "bunter":
+    package = home.partition(".")[0]
+    if name.startswith("bunter."):
         return TrustError(f"{name!r} is not for policies: of Bunter's own they may name what is in bunter.exposure")
-    what = "" if home == name else f", which is {home!r}"
+    if package == "builtins" or "." not in name:
+        known = listing(sorted(_BUILTINS))
+        return TrustError(f"{name!r} is not for policies: of what is built in they may name {known}")
+    what = name if home == name else f"{name} (which is {home})"
     return TrustError(
-        f"{name!r}{what}, is not used: the repository asks for it, but you did not say that you trust it. "
-        f"If you do, open the repository with Butler(..., trust=[{home.partition('.')[0]!r}])"
+        f"{what} was not used: the repository asks for it, but you did not say that you trust it. "
+        f"If you do, open the repository with Butler(..., trust=[{package!r}])"
     )
 
 
@@ -200,7 +204,7 @@ def _installed(name: str) -> bool:
 
 
 def _import(name: str) -> tuple[Any, list[str]]:
-    """Return what a dotted name stands for, and the full names of where it and what it was reached through are at home."""
+    """Return what a dotted name stands for, and the full names of what it is and was reached through, at home."""
     if name in _BUILTINS:
         return getattr(builtins, name), []
     module_name, _, rest = name.rpartition(".")
@@ -265,9 +269,11 @@ def _make_key(path: Path) -> None:
     try:
         os.link(draft, path)
     except FileExistsError:
-        return
-    finally:
-        draft.unlink()
+        pass
+    except OSError:
+        # No hard links here: of two processes at once the second wins.
+        os.replace(draft, path)
+    draft.unlink(missing_ok=True)
 
 
 def sign_folders(repository_id: str, folders: Iterable[str]) -> str:

@@ -160,4 +160,10 @@ def test_missing_matplotlib_names_the_extra(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     nothing = Table({"x": [1.0], "y": [1.0], "east": [0.1], "north": [0.1]})
     with pytest.raises(FormatUnavailableError, match=r"bunter\[demo\]"):
-        draw(tmp_path / "a.png", np.zeros((32, 32)), nothing, nothing, "title")
+        draw(
+            tmp_path / "a.png",
+            sky.simulate(1, "N3", sky.true_stars(256, 1), 256, 1).exposure,
+            nothing,
+            nothing,
+            "title",
+        )

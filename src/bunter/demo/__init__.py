@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,24 +59,23 @@ def run(
     place = Path(folder).expanduser().resolve()
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise ParameterError(f"the demo needs a new or empty folder; {place} is not")
-    _stay_offline()
-    if data is not None:
-        from .decam import decam_story
+    source = None if data is None else Path(data).expanduser().resolve()
+    if source is not None and not source.is_dir():
+        raise ParameterError(f"--data: {source} is not a folder")
+    with _offline():
+        if source is not None:
+            from .decam import decam_story
 
-        source = Path(data).expanduser().resolve()
-        if not source.is_dir():
-            raise ParameterError(f"--data: {source} is not a folder")
-        place.mkdir(parents=True, exist_ok=True)
-        return decam_story(place, source, console)
-    from .story import simulated_story
+            return decam_story(place, source, console)
+        from .story import simulated_story
 
-    place.mkdir(parents=True, exist_ok=True)
-    return simulated_story(place, size, seed, console)
+        return simulated_story(place, size, seed, console)
 
 
-def _stay_offline() -> None:
+@contextmanager
+def _offline() -> Iterator[None]:
     """Astropy would fetch earth-orientation tables for some conversions of time; the demo needs none."""
     from astropy.utils import data, iers
 
-    iers.conf.auto_download = False
-    data.conf.allow_internet = False
+    with iers.conf.set_temp("auto_download", False), data.conf.set_temp("allow_internet", False):
+        yield

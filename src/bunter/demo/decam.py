@@ -137,6 +137,7 @@ def decam_story(folder: Path, source: Path, console: Console | None) -> Outcome:
     inputs = sorted({path for files in found.values() for path in files})
     before = hashes(inputs)
 
+    folder.mkdir(parents=True, exist_ok=True)
     root, later_root = folder / "decam", folder / "legacyzpts"
     tell.step(f"Ingest {counted(len(inputs), 'file')} under {source}, in place, into {root}")
     ingested: dict[str, int] = {}
@@ -292,4 +293,4 @@ def _draw(path: Path, exposure: Exposure, seen: _Comparison, data_id: Mapping[st
     for table in (before, after):
         table["x"], table["y"] = exposure.wcs.world_to_pixel_values(table["ra"], table["dec"])
     where = f"visit {data_id['visit']}, ccd {data_id['ccd']}"
-    draw(path, exposure.image, before, after, f"Stars of all visits, measured minus Gaia, over {where}")
+    draw(path, exposure, before, after, f"Stars of all visits, measured minus Gaia, over {where}")

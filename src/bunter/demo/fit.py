@@ -146,7 +146,7 @@ class Scatter:
 def scatter(*lists: tuple[Table, Table], radius: float = _SEARCH_RADIUS, magnitudes: bool = True) -> Scatter:
     """Compare pairs of lists of the same stars (``ra``, ``dec`` in degrees, ``mag``); NaN where none are shared.
 
-    Pairs beyond four times the median separation, and magnitudes beyond 0.3 of the median difference, are left out:
+    Pairs beyond four times the median separation, and magnitudes beyond 0.6 of the median difference, are left out:
     they are stars with a neighbour in their wings. Without `magnitudes` (lists in two bands) only positions count.
     """
     apart, difference = [np.zeros((0, 2))], [np.zeros(0)]
@@ -157,7 +157,7 @@ def scatter(*lists: tuple[Table, Table], radius: float = _SEARCH_RADIUS, magnitu
         if len(i):
             plain = distance <= 4 * np.median(distance)
             if magnitudes:
-                plain &= np.abs(unequal - np.median(unequal)) <= 0.3
+                plain &= np.abs(unequal - np.median(unequal)) <= 0.6
             apart.append(away[plain])
             difference.append(unequal[plain])
     offsets, unequal = np.concatenate(apart), np.concatenate(difference)

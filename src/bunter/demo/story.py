@@ -78,6 +78,7 @@ def simulated_story(folder: Path, size: int, seed: int, console: Console | None)
 
     tell = Teller(console)
     single, joint = folder / "single_visit", folder / "jointcal"
+    folder.mkdir(parents=True, exist_ok=True)
     first = {"visit": sky.VISITS[0], "ccd": sky.CCDS[0], "tract": TRACT}
 
     tell.step(f"Single-visit processing: 2 visits x 2 CCDs of {size} x {size} pixels, in {single}")
@@ -219,5 +220,5 @@ def _draw(path: Path, reader: Butler, stars: Table) -> None:
 
     visit, ccd = sky.VISITS[0], sky.CCDS[0]
     before, after = (residuals(_seen(reader, stage, visit, ccd), stars) for stage in ("sfm", "jointcal"))
-    image = reader.get("calexp:jointcal.image", visit=visit, ccd=ccd, tract=TRACT)
-    draw(path, image, before, after, f"Stars of visit {visit}, ccd {ccd}: measured minus true position")
+    exposure = reader.get("calexp:jointcal", visit=visit, ccd=ccd, tract=TRACT)
+    draw(path, exposure, before, after, f"Stars of visit {visit}, ccd {ccd}: measured minus true position")

@@ -48,6 +48,14 @@ class FitsPart(FitsFormat):
             self.check_parameters(parameters, (), about)
         return decode_part(file, 1, about, bbox)
 
+    def whole_parameters(self, about: About) -> tuple[str, ...]:
+        """Return ``bbox`` for planes, nothing for a component that the definition says is something else."""
+        if about.python is None and about.component is None:
+            return self.parameters
+        planes = ("ndarray", "Mask")
+        is_plane = about.component in ("image", "mask", "variance") or getattr(about.python, "__name__", "") in planes
+        return self.parameters if is_plane else ()
+
     def part_ranges(self, layout: Layout, part: str, about: About) -> Sequence[Range] | None:
         """Return the bytes of the component's HDUs."""
         hdus = recorded(layout)

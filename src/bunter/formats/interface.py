@@ -133,6 +133,10 @@ class Format:
             return {name: part.python or "" for name, part in about.parts.items()}
         return declared_components(about.python)
 
+    def whole_parameters(self, about: About) -> tuple[str, ...]:
+        """Return the names of the read parameters that a read of the whole takes for this dataset."""
+        return self.parameters
+
     def part_parameters(self, part: str, about: About) -> tuple[str, ...]:
         """Return the names of the read parameters that a part takes (``bbox`` for planes)."""
         return ()
