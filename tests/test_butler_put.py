@@ -9,6 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from bunter import (
+    AssemblyError,
+    Butler,
+    ComponentNotFoundError,
+    ConflictError,
+    DataIdError,
+    DatasetExistsError,
+    DatasetNotFoundError,
+    DatasetRef,
+    FormatError,
+    ParameterError,
+    RepositoryError,
+)
 from tests.core_support import (
     FRAMES,
     HERE,
@@ -23,20 +37,6 @@ from tests.core_support import (
     making_world,
     pair_policy,
     text_of,
-)
-
-from bunter import (
-    AssemblyError,
-    Butler,
-    ComponentNotFoundError,
-    ConflictError,
-    DataIdError,
-    DatasetExistsError,
-    DatasetNotFoundError,
-    DatasetRef,
-    FormatError,
-    ParameterError,
-    RepositoryError,
 )
 
 CONF = 'datasets: {conf: {python: dict, storage: Json, template: "conf/{visit:d}.json"}}'
@@ -944,3 +944,56 @@ def test_precursors_are_recorded(world: World) -> None:
     assert made_from == {("wcs", first.uuid), ("calib", calib.uuid)}
     with pytest.raises(ParameterError, match="DatasetRef"):
         butler.put({}, "coadd", tract=1, precursors=[ID])  # type: ignore[list-item]
+
+
+# Sharing through nested composites
+
+
+SHARED_NESTED = """
+datasets:
+  info: {python: dict, storage: Json, template: "info/{visit:d}.json"}
+  sky: {python: dict, storage: Json, template: "sky/{visit:d}.json"}
+  visit_parts: {composite: {info: info, sky: sky}}
+  image: {python: list, storage: Json, template: "image/{visit:d}-{ccd}.json"}
+  exp: {composite: {image: image, visit: visit_parts}}
+  other: {composite: {visit: visit_parts}}
+"""
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_shared_nested_composite_that_differs_is_a_conflict(world: World, replace: bool) -> None:
+    butler = world.butler("a", SHARED_NESTED)
+    parts = {"info": {"n": 1}, "sky": {"n": 1}}
+    butler.put({"image": [1], "visit": parts}, "exp", visit=1, ccd="N3")
+    butler.put({"image": [1], "visit": parts}, "exp", visit=1, ccd="N4")
+    before = world.files("a")
+    with pytest.raises(ConflictError, match=r"'sky'|'visit'"):
+        butler.put({"image": [1], "visit": {**parts, "sky": {"n": 2}}}, "exp", visit=1, ccd="N5", replace=replace)
+    assert world.files("a") == before
+
+
+def test_a_nested_composite_that_another_pins_is_not_replaced(world: World) -> None:
+    policy = NESTED + "  second: {composite: {both: pair}}\n"
+    butler = world.butler("a", policy)
+    butler.put({"image": [1], "both": Pair({"n": 1}, {"z": 1})}, "outer", ID)
+    butler.put({"both": Pair({"n": 1}, {"z": 1})}, "second", ID)
+    with pytest.raises(ConflictError, match=r"second \{"):
+        butler.put({"image": [1], "both": Pair({"n": 1}, {"z": 2})}, "outer", ID, replace=True)
+    assert butler.get("outer", ID)["both"] == Pair({"n": 1}, {"z": 1})
+    butler.put(Pair({"n": 1}, {"z": 2}), "pair", ID, replace=True)
+    assert butler.get("outer", ID)["both"] == butler.get("second", ID)["both"] == Pair({"n": 1}, {"z": 2})
+
+
+def test_a_component_with_a_renamed_key_is_shared_by_what_that_key_does_not_tell_apart(world: World) -> None:
+    policy = """
+    datasets:
+      image: {python: list, storage: Json, template: "image/{visit:d}.json"}
+      diff: {python: list, storage: Json, template: "diff/{visit:d}-{ref_visit:d}.json"}
+      pairing: {composite: {diff: diff, reference: {datasetType: image, dataId: {visit: "{ref_visit}"}}}}
+    """
+    butler = world.butler("a", policy)
+    butler.put({"diff": [0], "reference": [2]}, "pairing", visit=1, ref_visit=2)
+    assert butler.get("image", visit=2) == [2]
+    butler.put({"diff": [0], "reference": [2]}, "pairing", visit=3, ref_visit=2)
+    with pytest.raises(ConflictError, match="'reference'"):
+        butler.put({"diff": [0], "reference": [9]}, "pairing", visit=4, ref_visit=2, replace=True)

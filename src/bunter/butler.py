@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-
 from .cache import ComponentCache
 from .context import Context
 from .dataid import DataId, KeyValue

@@ -10,10 +10,11 @@ from .dataid import DataId, KeyValue
 from .definitions import Definitions
 from .errors import DataIdError, DatasetNameError, RepositoryError
 from .locate import Found, LocatedBranch, Locator, Resolve, lacking
+from .members import listed_data_ids
 from .names import DatasetName
-from .plan import Branch, MissingKeysError, Planner, standard_data_id
+from .plan import Branch, Gather, MissingKeysError, Node, Planner, standard_data_id
 from .querying import Finder
-from .reading import Opener
+from .reading import Opener, Reader
 from .repository import Chain, Overlay, Repository
 from .words import did_you_mean, listing
 
@@ -48,7 +49,17 @@ class Context:
 
     def locator(self, resolve: Resolve = "pinned") -> Locator:
         """Return a locator for one call."""
-        return Locator(self.chain, self.planner, self.finder.members, self.same, self.first, resolve)
+        return Locator(self.chain, self.planner, self.finder.members, self._listed, self.same, self.first, resolve)
+
+    def _listed(
+        self, gather: Gather, node: Node, branches: dict[str, LocatedBranch], put: Found | None
+    ) -> list[DataId]:
+        def read(located: LocatedBranch) -> Any:
+            return Reader(self.opener, None, {}, lambda name, *_: name).read(
+                located, node.composite.name, node.data_id
+            )
+
+        return listed_data_ids(self.planner, read, gather, node, branches, put)
 
     def same(self, a: Found, b: Found) -> bool:
         """Tell whether two stored datasets hold the same content."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal, TypeAlias
 from uuid import UUID
 
@@ -73,6 +74,10 @@ class LocatedList:
     searched: tuple[str, ...] = ()
     lazy: bool = False
 
+    def is_none(self, member: LocatedBranch) -> bool:
+        """Tell whether a member that is missing stands as None in its place."""
+        return self.gather.optional and self.gather.source is not None and _is_incomplete(member)
+
 
 LocatedBranch: TypeAlias = Located | LocatedNode | LocatedList
 
@@ -121,7 +126,9 @@ class Locator:
     planner : Planner
         Expands the members of lists.
     members : callable
-        ``(name, constraints) -> [data ID]``: the data IDs that a list's members can have.
+        ``(gather) -> [data ID]``: the data IDs that the members of a ``subset`` can have.
+    listed : callable
+        ``(gather, node, located components, put composite) -> [data ID]``: those that some source names.
     same : callable
         Tells whether two records, of which neither masks the other, hold equal content.
     first : bool
@@ -131,6 +138,7 @@ class Locator:
     chain: Chain
     planner: Planner
     members: Callable[[Gather], list[DataId]]
+    listed: Callable[[Gather, Node, dict[str, LocatedBranch], Found | None], list[DataId]]
     same: Callable[[Found, Found], bool]
     first: bool = False
     resolve: Resolve = "pinned"
@@ -177,7 +185,7 @@ class Locator:
         if isinstance(branch, Leaf):
             return self._leaf(branch, views, optional)
         if isinstance(branch, Gather):
-            return self._list(branch, views)
+            return self._list(branch, views, lambda: self.members(branch))
         candidates = self._composites(branch, views)
         if candidates and candidates[0].found is None:
             searched = tuple(repository.root for repository in self.chain.order)
@@ -202,19 +210,26 @@ class Locator:
             }
         )
         branches: dict[str, LocatedBranch] = {}
-        for name, branch in node.branches.items():
+        # Lists whose data IDs some other component holds come after it.
+        in_turn = sorted(node.branches.items(), key=lambda item: getattr(item[1], "source", None) is not None)
+        for name, branch in in_turn:
             inner = [*(view.at(name) for view in views), own.at(name)]
             if node.take:
                 # The outer composite may have pinned this very leaf under the path that the composite has there.
                 inner = [*(replace(view, but=view.but | {node.composite.name}) for view in views), *inner]
             optional = name in node.optional
-            located = self._branch(branch, inner, optional)
+            if isinstance(branch, Gather) and branch.source is not None:
+                located: LocatedBranch = self._list(
+                    branch, inner, partial(self.listed, branch, node, branches, put[0] if put else None)
+                )
+            else:
+                located = self._branch(branch, inner, optional)
             if optional and isinstance(located, LocatedNode) and _is_incomplete(located):
                 located = Located(Absent(branch_name(branch), ()), "absent")
             if isinstance(located, LocatedList):
                 located.lazy = node.definitions[name].lazy
             branches[name] = located
-        return LocatedNode(node, branches, put[0] if put else None)
+        return LocatedNode(node, {name: branches[name] for name in node.branches}, put[0] if put else None)
 
     def _pins_of(self, node: Node, found: Found) -> list[Pin]:
         frozen = self.frozen.get(found.record.uuid)
@@ -297,7 +312,7 @@ class Locator:
                 "or take the first with on_conflict='first'"
             )
 
-    def _list(self, gather: Gather, views: list[_View]) -> LocatedList:
+    def _list(self, gather: Gather, views: list[_View], data_ids: Callable[[], list[DataId]]) -> LocatedList:
         searched = tuple(repository.root for repository in self.chain.order)
         members: list[tuple[DataId, LocatedBranch]] = []
         for repository in self.chain.order if self.resolve != "nearest" else ():
@@ -312,7 +327,7 @@ class Locator:
                     given = _View({repository.id: {"": [_unlisted(pin)]}}) if pin.uuid is not None else None
                     members.append((pin.member, self._branch(branch, [given] if given else [], False)))
                 return LocatedList(gather, _in_key_order(members), pinned=True, searched=searched)
-        for data_id in self.members(gather):
+        for data_id in data_ids():
             full = {**gather.constraints, **data_id, **gather.fixed}
             members.append((data_id, self._branch(self.planner.expand(gather.name, full), [], False)))
         return LocatedList(gather, members, searched=searched)
@@ -377,7 +392,8 @@ def lacking(branch: LocatedBranch, name: str = "", optional: bool = False) -> It
         if not branch.members and not optional:
             yield name, branch
         for data_id, member in branch.members:
-            yield from lacking(member, f"{name}{data_id}")
+            if not branch.is_none(member):
+                yield from lacking(member, f"{name}{data_id}")
 
 
 def _is_incomplete(branch: LocatedBranch) -> bool:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from .components import match_component
 from .dataid import DataId, KeyValue, check_key, check_value
 from .definitions import Definitions
 from .definitions.model import ComponentDefinition, CompositeType, PartOfType, StoredType
-from .errors import ComponentNotFoundError, DataIdError, DefinitionError
+from .errors import ComponentNotFoundError, DataIdError
 from .names import DatasetName
 from .words import did_you_mean, listing
 
@@ -48,11 +48,24 @@ class Absent:
 
 @dataclass(frozen=True, slots=True)
 class Gather:
-    """Every dataset of a name that agrees with the constraints."""
+    """Every dataset of a name that agrees with the constraints, or those that some source names.
+
+    Attributes
+    ----------
+    source : object or None
+        ``dataIds`` as written: a component, ``"precursors"``, ``{"precursorsOf": ...}``, header cards.
+    renamed : mapping
+        Key of the members -> column of the source.
+    optional : bool
+        Whether members that are missing are None in their places.
+    """
 
     name: DatasetName
     constraints: DataId
     fixed: DataId
+    source: Any = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,15 +181,20 @@ class Planner:
         text = str(name)
         keys = self._keys.get(text)
         if keys is None:
-            keys = self._keys[text] = self.definitions.keys_of(self._computed(name))
+            keys = self._keys[text] = self.definitions.keys_of(self._of_composite(name))
         return keys
 
-    def _computed(self, name: DatasetName) -> DatasetName:
-        """Return the composite for the name of a component that is computed: its data ID is the composite's."""
+    def _of_composite(self, name: DatasetName) -> DatasetName:
+        """Return the composite for the name of a component whose data ID is the composite's.
+
+        Such are components that are computed, and lists whose data IDs come from elsewhere.
+        """
         if name.component:
             definition, rest = self.definitions.resolve(name)
             if rest and isinstance(definition, CompositeType):
-                if match_component(rest[0], self.effective(definition.name).derived) is not None:
+                written = match_component(rest[0], definition.components)
+                listed = written is not None and definition.components[written].data_ids is not None
+                if listed or match_component(rest[0], self.effective(definition.name).derived) is not None:
                     return DatasetName.parse(definition.name)
         return name
 
@@ -185,7 +203,7 @@ class Planner:
         text = str(name)
         keys = self._all_keys.get(text)
         if keys is None:
-            keys = self._all_keys[text] = (*self.keys(name), *self.definitions.constraint_keys_of(self._computed(name)))
+            keys = self._all_keys[text] = (*self.keys(name), *self.definitions.constraint_keys_of(self._of_composite(name)))
         return keys
 
     def _match(self, composite: str, name: str, components: Collection[str]) -> str:
@@ -260,6 +278,11 @@ class Planner:
                 return self._derived(composite, derived, data_id)
             chosen = self._match(composite.name, rest[0], [*components, *composite.derived])
             wanted: Mapping[str, ComponentDefinition] = {chosen: components[chosen]}
+            source = source_component(components[chosen].data_ids)
+            if source is not None:
+                # The list's data IDs are in another component, which is read for them.
+                named = self._match(composite.name, source, components)
+                wanted = {named: components[named], **wanted}
         else:
             if not complete:
                 raise MissingKeysError(composite.name, [key for key in keys if key not in data_id])
@@ -267,7 +290,9 @@ class Planner:
         own = DataId({key: data_id[key] for key in keys if key in data_id})
         optional = self.optional(composite.name) if not rest else frozenset()
         branches = {
-            component.name: self._branch(component, data_id, rest[1:], component.name in optional)
+            component.name: self._branch(
+                component, data_id, rest[1:] if rest and component.name == chosen else (), component.name in optional
+            )
             for component in wanted.values()
         }
         return Node(composite, own, complete, components, branches, chosen if rest else "", "", optional)
@@ -289,16 +314,25 @@ class Planner:
         complete = all(key in data_id for key in keys)
         return Node(composite, own, complete, components, branches, derive=name, optional=optional)
 
+    def _listed(
+        self, component: ComponentDefinition, target: DatasetName, data_id: Mapping[str, KeyValue]
+    ) -> Gather:
+        """Return the branch of a component whose data IDs some source names."""
+        columns = {key: other for key, value in component.data_id.items() if (other := renamed(value)) is not None}
+        fixed = {key: value for key, value in component.data_id.items() if key not in columns}
+        allowed = self.all_keys(target)
+        constraints = {key: value for key, value in data_id.items() if key in allowed and key not in columns}
+        return Gather(
+            target, DataId(constraints), DataId(fixed), component.data_ids, columns, component.optional
+        )
+
     def _branch(
         self, component: ComponentDefinition, data_id: Mapping[str, KeyValue], rest: tuple[str, ...], optional: bool
     ) -> Branch:
-        if component.data_ids is not None:
-            raise DefinitionError(
-                f"the component {component.name!r} takes its data IDs from {component.data_ids!r}: "
-                "this version of Bunter reads such definitions, but does not find such components yet"
-            )
         target = DatasetName.parse(component.dataset_type)
         target = target.with_component(target.component + rest)
+        if component.data_ids is not None:
+            return self._listed(component, target, data_id)
         missing_outer = _missing_outer(data_id, component.data_id)
         if component.subset:
             inner = _inner(data_id, {k: v for k, v in component.data_id.items() if k not in missing_outer})
@@ -313,6 +347,16 @@ class Planner:
                 return Absent(str(target), tuple(missing))
             raise MissingKeysError(str(target), missing)
         return self._expand(target, inner)
+
+
+def source_component(source: Any) -> str | None:
+    """Return the component of the composite from which ``dataIds`` come, if they come from one."""
+    if isinstance(source, str):
+        return None if source == "precursors" else source
+    if isinstance(source, Mapping):
+        found = source.get("component", source.get("precursorsOf"))
+        return found if isinstance(found, str) else None
+    return None
 
 
 class MissingKeysError(DataIdError):

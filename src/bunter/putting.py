@@ -15,6 +15,7 @@ from .comparing import read_leaf, same_as_stored
 from .components import match_component
 from .context import Context
 from .dataid import DataId, KeyValue, check_value
+from .definitions.derive import outer_keys
 from .definitions.model import ComponentDefinition, StoredType
 from .errors import (
     AssemblyError,
@@ -31,6 +32,7 @@ from .files.interface import StoredFile
 from .files.local import LocalDraft
 from .formats import find as find_format
 from .locate import Found, Located, LocatedBranch, LocatedList, LocatedNode, lacking
+from .members import data_ids_of
 from .names import DatasetName
 from .plan import Absent, Branch, Gather, Leaf, Node
 from .reading import check_complete, disassembler_of, writing_of
@@ -99,6 +101,15 @@ def place_of(found: Found) -> str:
     return f"{found.repository.root}: {path}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Outer:
+    """The composite, and the component of it, that a nested composite is put as."""
+
+    node: Node
+    component: str
+    shared: bool
+
+
 class Put:
     """One put: `leaf` or `node` stage it, `commit` makes it visible.
 
@@ -118,6 +129,7 @@ class Put:
         self._now = time.time_ns() // 1000
         self._by = f"bunter {__version__}" + (f"; {options.producer}" if options.producer else "")
         self._data_id: Mapping[str, KeyValue] = {}
+        self._outer: list[_Outer] = []
 
     def stage(self, obj: Any, name: DatasetName, data_id: Mapping[str, KeyValue]) -> tuple[str, DataId, UUID]:
         """Stage an object under a name; return the type, the data ID and the UUID that it will have."""
@@ -325,6 +337,8 @@ class Put:
             component = replace(component, input_only=component.input_only or inner.input_only)
             choices = [c.branches[branch.take] if isinstance(c, LocatedNode) else c for c in choices]
             branch = branch.branches[branch.take]
+        if isinstance(branch, Gather) and branch.source == "precursors" and self.options.precursors:
+            choices = [self._from_precursors(branch), *choices]
         if value is None:
             return self._lacking(node, component, branch, choices)
         if isinstance(branch, Absent):
@@ -335,6 +349,13 @@ class Put:
         if isinstance(branch, Gather):
             return self._members(node, component, branch, value, choices)
         return self._one(node, component, branch, value, choices, name, None, parts)
+
+    def _from_precursors(self, gather: Gather) -> LocatedList:
+        """Locate the members of a list by the precursors that this very put is given."""
+        located = []
+        for data_id in data_ids_of(self.context.planner, gather, self.options.precursors):
+            located.append((data_id, self.context.locate(self.context.planner.expand(gather.name, data_id))))
+        return LocatedList(gather, located)
 
     def _lacking(
         self, node: Node, component: ComponentDefinition, branch: Branch, choices: list[LocatedBranch]
@@ -409,9 +430,7 @@ class Put:
 
     def _may_replace(self, node: Node, name: str, leaf: Leaf, value: Any, existing: Found) -> None:
         """Refuse to replace a component that others share."""
-        shared = [key for key in node.data_id if key not in leaf.data_id]
-        renamed = set(node.definitions[name].data_id)
-        if shared and not renamed:
+        if self._is_shared(node, name, leaf.stored.keys) or any(outer.shared for outer in self._outer):
             stored = read_leaf(self.context.opener, leaf, existing)
             raise ConflictError(
                 f"{node.composite.name} {node.data_id}: {name!r} is shared by all with {leaf.data_id} and differs from "
@@ -421,13 +440,23 @@ class Put:
             )
         if not self.options.replace:
             raise self._exists_error(leaf.stored.name, existing)
+        self._refuse_pinned(node, name, existing)
+
+    def _is_shared(self, node: Node, name: str, keys: Sequence[str]) -> bool:
+        """Tell whether a component is that of several data IDs of its composite."""
+        own = outer_keys(keys, node.definitions[name].data_id)
+        return any(key not in own for key in node.data_id)
+
+    def _refuse_pinned(self, node: Node, name: str, existing: Found) -> None:
+        """Refuse to replace a component that another put composite pins."""
+        record = existing.record
         for repository in self.context.nearest_output():
-            for holder in repository.registry.pinned_by(leaf.stored.name, leaf.data_id, existing.record.uuid):
+            for holder in repository.registry.pinned_by(record.type, record.data_id, record.uuid):
                 if holder.type != node.composite.name or holder.data_id != node.data_id:
                     raise ConflictError(
-                        f"{node.composite.name} {node.data_id}: {name!r} ({leaf.stored.name} {leaf.data_id}) is also "
+                        f"{node.composite.name} {node.data_id}: {name!r} ({record.type} {record.data_id}) is also "
                         f"part of {holder.type} {holder.data_id}, which was put in {repository.root}. Nothing was "
-                        f"written. Replace it by its own name if that is meant: put(..., {leaf.stored.name!r}, "
+                        f"written. Replace it by its own name if that is meant: put(..., {record.type!r}, "
                         "replace=True)"
                     )
 
@@ -448,7 +477,10 @@ class Put:
                     self._compare_nested(node, component, branch, value, choice)
                     return self._reference(path, choice, member)
             check_complete(choices[-1], f"{node.composite.name}.{component.name}", node.data_id)
+        shared = self._is_shared(node, component.name, self.context.planner.keys(DatasetName.parse(branch.composite.name)))
+        self._outer.append(_Outer(node, component.name, shared))
         type_, data_id, uuid = self._put_node(value, branch)
+        self._outer.pop()
         return [Pin(path, member, type_, data_id, uuid, "", f"{self.output.root}: composite")]
 
     def _compare_nested(
@@ -497,6 +529,9 @@ class Put:
                 raise AssemblyError(f"{where} holds {gather.name} {data_id} twice; nothing was written")
             branch = self.context.planner.expand(gather.name, full)
             located = known.get(data_id) or [self.context.locate(branch)]
+            if member is None and gather.optional:
+                pins.append(Pin(component.name, data_id, str(gather.name), data_id, None, "", ""))
+                continue
             unopened = getattr(member, "is_deferred", False)
             if unopened:
                 pins += self._reference(component.name, located[0], data_id)
@@ -599,11 +634,20 @@ class Put:
         if existing is not None:
             if self._same_pins(existing, pins):
                 return composite.name, node.data_id, existing.record.uuid
+            outer = self._outer[-1] if self._outer else None
+            if outer is not None and any(o.shared for o in self._outer):
+                raise ConflictError(
+                    f"{outer.node.composite.name} {outer.node.data_id}: {outer.component!r} is shared by all with "
+                    f"{node.data_id} and differs from the {composite.name} in {existing.repository.root}. Nothing was "
+                    f"written. Replace it by its own name if that is meant: put(..., {composite.name!r}, replace=True)"
+                )
             if not self.options.replace:
                 raise DatasetExistsError(
                     f"{composite.name} {node.data_id} exists in {existing.repository.root} with other components; "
                     "nothing was written. To replace it say replace=True"
                 )
+            if outer is not None:
+                self._refuse_pinned(outer.node, outer.component, existing)
             replaces = True
         kinds = self.context.definitions.key_types
         new = NewDataset(
@@ -620,6 +664,8 @@ class Put:
             precursors=self.options.precursors,
         )
         self.staged.changes.datasets.append(new)
+        if not self._outer:
+            self.staged.changes.repins.append((composite.name, node.data_id, new.uuid))
         return composite.name, node.data_id, new.uuid
 
     def _same_pins(self, existing: Found, pins: Sequence[Pin]) -> bool:

@@ -156,11 +156,14 @@ class Reader:
             if branch.found is not None and isinstance(branch.leaf, Leaf):
                 wanted[branch.found.record.uuid, branch.leaf.part] = branch.leaf, branch.found
         elif isinstance(branch, LocatedNode):
-            for inner in branch.branches.values():
-                self._collect(inner, wanted)
+            for name, inner in branch.branches.items():
+                # Beside a list that is taken stands the component that holds its data IDs: it was read already.
+                if branch.node.take in ("", name):
+                    self._collect(inner, wanted)
         elif not branch.lazy:
             for _, member in branch.members:
-                self._collect(member, wanted)
+                if not branch.is_none(member):
+                    self._collect(member, wanted)
 
     def _takes(self, leaf: Leaf, found: Found) -> tuple[str, ...]:
         format_, about = self._opener.about(found.record)
@@ -262,12 +265,17 @@ class Reader:
         if isinstance(branch, LocatedList):
             if branch.lazy:
                 gather = branch.gather
-                unread = (
-                    self._defer(gather.name, DataId({**gather.constraints, **d, **gather.fixed}), member)
+                members = (
+                    None
+                    if branch.is_none(member)
+                    else self._defer(gather.name, DataId({**gather.constraints, **d, **gather.fixed}), member)
                     for d, member in branch.members
                 )
-                return MemberList(unread, (d for d, _ in branch.members))
-            return MemberList((self._value(member) for _, member in branch.members), (d for d, _ in branch.members))
+            else:
+                members = (
+                    None if branch.is_none(member) else self._value(member) for _, member in branch.members
+                )
+            return MemberList(members, (d for d, _ in branch.members))
         node = branch.node
         if node.derive:
             return self._derived(branch)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
@@ -12,7 +15,7 @@ from uuid import UUID, uuid4
 from .definitions import Definitions, load
 from .errors import RepositoryError, TrustError
 from .files.interface import StoredFile
-from .files.local import LocalFiles
+from .files.local import LocalFiles, sync_folder
 from .registry.sqlite import SqliteRegistry
 from .trust import folders_are_mine, sign_folders
 
@@ -23,6 +26,8 @@ LAYOUT = 1
 DESCRIPTION = "bunter.yaml"
 POLICY = "policy.yaml"
 REGISTRY = "registry.sqlite"
+_OWN_FILES = frozenset({POLICY, REGISTRY, f"{REGISTRY}-wal", f"{REGISTRY}-shm"})
+_LONGEST_DESCRIPTION = 1_000_000
 
 _HEADER = """\
 # A Bunter repository. The definitions of its datasets are in policy.yaml, which you may edit;
@@ -65,7 +70,7 @@ class Repository:
         self.trust_paths: tuple[str, ...] = ()
         self.files = LocalFiles(root, durable=durable)
         self.registry = SqliteRegistry(os.path.join(root, REGISTRY), writable=writable, durable=durable)
-        self._policy_stamp: tuple[int, int] | None = None
+        self._policy_stamp: tuple[int, int, int] | None = None
         self.own: Definitions | None = None
         self.definitions: Definitions
         self.read_definitions()
@@ -82,10 +87,12 @@ class Repository:
         """Read the policy, and those of the parents, as they are now."""
         path = os.path.join(self.root, POLICY)
         stamp = _stamp(path)
-        inherited = Definitions.combine([parent.definitions for parent in self.parents], None)
+        inherited = [parent.definitions for parent in self.parents]
+        own = None
         if stamp is not None:
-            self.own = load(Path(path), known=inherited if self.parents else None)
-        self.definitions = Definitions.combine([parent.definitions for parent in self.parents], self.own)
+            own = load(Path(path), known=Definitions.combine(inherited, None) if inherited else None)
+        self.definitions = Definitions.combine(inherited, own)
+        self.own = own
         self._policy_stamp = stamp
 
     def changed(self) -> bool:
@@ -98,6 +105,13 @@ class Repository:
         """Store definitions as the repository's own policy."""
         _write_whole(os.path.join(self.root, POLICY), definitions.to_yaml(), durable=self.files.durable)
         self.read_definitions()
+
+    def make_writable(self) -> None:
+        """Open the registry for writing, too."""
+        if not self.writable:
+            self.registry.close()
+            self.registry = SqliteRegistry(self.registry.path, durable=self.files.durable)
+            self.writable = True
 
     def open_file(self, file: StoredFile) -> ClosableSource:
         """Open a stored file; one outside the root only if its folder is listed and trusted.
@@ -113,28 +127,38 @@ class Repository:
         return self.files.open(file)
 
     def _check_outside(self, place: str) -> None:
-        if any(_inside(place, folder) for folder in self.trust_paths):
-            return
-        listed = [folder for folder in self.folders if _inside(place, folder)]
-        if listed and self._folders_trusted:
+        if self._user_trusts(place) or (self._folders_trusted and _inside_any(place, self.folders)):
             return
         raise TrustError(
             f"the repository {self.root} asks for the file {place}, which is outside of it. If you trust the "
             f"repository, open it with Butler(..., trust_paths=[{os.path.dirname(place)!r}])"
         )
 
+    def _user_trusts(self, place: str) -> bool:
+        return any(_inside(place, folder) for folder in self.trust_paths)
+
     def list_folders(self, folders: Iterable[str]) -> None:
-        """List folders outside the root whose files were ingested in place."""
-        added = sorted({os.path.realpath(folder) for folder in folders} - set(self.folders))
-        added = [folder for folder in added if not _inside(folder, self.root)]
-        if not added:
-            return
-        if self.folders and not self._folders_trusted:
+        """List folders outside the root whose files were ingested in place.
+
+        Raises
+        ------
+        TrustError
+            If the repository lists folders that neither this user listed nor `trust_paths` covers.
+        """
+        added = {folder for folder in map(os.path.realpath, folders) if not _inside(folder, self.root)}
+        if not added <= set(self.folders):
+            # The registry's lock: another process may be listing folders, too.
+            self.registry.apply([], lambda: self._add_folders(added))
+
+    def _add_folders(self, added: Iterable[str]) -> None:
+        description = _read_description(self.root)
+        listed = tuple(description.get("folders") or ())
+        if not _are_mine(description) and not all(self._user_trusts(os.path.realpath(folder)) for folder in listed):
             raise TrustError(
-                f"the repository {self.root} lists folders that you did not list yourself: {', '.join(self.folders)}. "
-                f"Open it with trust_paths={list(self.folders)!r} if they are right"
+                f"the repository {self.root} lists folders that you did not list yourself: {', '.join(listed)}. "
+                f"Open it with trust_paths={list(listed)!r} if they are right"
             )
-        self.folders = (*self.folders, *added)
+        self.folders = (*listed, *sorted(set(added) - set(listed)))
         self._folders_trusted = True
         write_description(self.root, self.id, self.parents, self.folders, durable=self.files.durable)
 
@@ -152,14 +176,18 @@ class Overlay(Repository):
         self.root = output.root
         self.id = uuid4()
         self.parents = (output,)
-        self.folders = ()
+        self.folders = output.folders
         self.writable = True
-        self._folders_trusted = True
-        self.trust_paths = (*output.trust_paths, *output.folders)
+        self._folders_trusted = output._folders_trusted
+        self.trust_paths = output.trust_paths
         self.files = output.files
         self.registry = SqliteRegistry(":memory:", create=True)
         self.own = None
         self.definitions = output.definitions
+
+    def open_file(self, file: StoredFile) -> ClosableSource:
+        """Open a stored file as the output would."""
+        return self.parents[0].open_file(file)
 
     def changed(self) -> bool:
         """Tell whether a policy was edited since it was read."""
@@ -167,27 +195,40 @@ class Overlay(Repository):
 
 
 def _inside(place: str, folder: str) -> bool:
-    folder = os.path.realpath(folder)
+    """Tell whether a place is in a folder; links in both are resolved already."""
     return place == folder or place.startswith(folder.rstrip(os.sep) + os.sep)
 
 
-def _stamp(path: str) -> tuple[int, int] | None:
+def _inside_any(place: str, folders: Iterable[str]) -> bool:
+    return any(_inside(place, os.path.realpath(folder)) for folder in folders)
+
+
+def _stamp(path: str) -> tuple[int, int, int] | None:
     try:
         status = os.stat(path)
     except FileNotFoundError:
         return None
-    return status.st_mtime_ns, status.st_size
+    except OSError as error:
+        raise RepositoryError(f"{path} cannot be read: {error.strerror}") from error
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _write_whole(path: str, text: str, *, durable: bool) -> None:
-    temporary = f"{path}.part~{os.getpid()}"
+    temporary = f"{path}.part~{secrets.token_hex(8)}"
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
+        try:
+            with open(temporary, "x", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                if durable:
+                    os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+            raise
+        if durable:
+            sync_folder(os.path.dirname(path))
     except OSError as error:
         raise RepositoryError(f"{path} cannot be written: {error.strerror}") from error
 
@@ -221,7 +262,7 @@ def _read_description(root: str) -> dict[str, Any]:
     path = os.path.join(root, DESCRIPTION)
     try:
         with open(path, encoding="utf-8") as file:
-            text = file.read(1_000_000)
+            text = file.read(_LONGEST_DESCRIPTION + 1)
     except FileNotFoundError:
         what = "there is no such folder" if not os.path.isdir(root) else f"it has no {DESCRIPTION}"
         raise RepositoryError(
@@ -230,9 +271,15 @@ def _read_description(root: str) -> dict[str, Any]:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise RepositoryError(f"{path} cannot be read: {error}") from error
+    if len(text) > _LONGEST_DESCRIPTION:
+        raise RepositoryError(f"{path} is damaged: it has more than {_LONGEST_DESCRIPTION} characters")
     try:
         description = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         layout = description["layout"]
+        if isinstance(layout, int) and layout > LAYOUT:
+            raise RepositoryError(
+                f"{root} has layout {layout}; this Bunter knows layouts up to {LAYOUT}: use a newer Bunter"
+            )
         UUID(description["id"])
         parents = description.get("parents") or []
         well_formed = (
@@ -240,15 +287,17 @@ def _read_description(root: str) -> dict[str, Any]:
             and all(isinstance(p, dict) and isinstance(p["path"], str) and UUID(p["id"]) for p in parents)
             and all(isinstance(folder, str) for folder in description.get("folders") or [])
         )
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise RepositoryError(f"{path} is damaged: {type(error).__name__}: {error}") from error
     if not well_formed:
         raise RepositoryError(f"{path} is damaged: it needs layout, id, parents")
-    if layout > LAYOUT:
-        raise RepositoryError(
-            f"{root} has layout {layout}; this Bunter knows layouts up to {LAYOUT}: use a newer Bunter"
-        )
     return dict(description)
+
+
+def _are_mine(description: Mapping[str, Any]) -> bool:
+    """Tell whether this user listed the folders that a repository lists, if it lists any."""
+    folders = description.get("folders") or ()
+    return not folders or folders_are_mine(description["id"], folders, str(description.get("signature") or ""))
 
 
 def is_repository(root: str) -> bool:
@@ -265,16 +314,41 @@ def resolve_root(place: str | os.PathLike[str]) -> str:
         For other schemes.
     """
     text = os.fspath(place)
-    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", text)
+    scheme = re.match(r"(file):|([A-Za-z][A-Za-z0-9+.-]+)://", text)
     if scheme:
-        if scheme.group(1) != "file":
+        if scheme.group(2):
             raise RepositoryError(
-                f"{text}: repositories live in folders; this version reaches none at {scheme.group(1)!r}"
+                f"{text}: repositories live in folders; this version reaches none at {scheme.group(2)!r}"
             )
         from urllib.parse import unquote, urlparse
 
         text = unquote(urlparse(text).path)
     return os.path.realpath(text)
+
+
+def _recorded(path: str) -> bool:
+    """Tell whether anything was ever recorded in a registry."""
+    registry = SqliteRegistry(path, create=True)
+    try:
+        return bool(registry.types())
+    finally:
+        registry.close()
+
+
+@contextlib.contextmanager
+def _alone_in(folder: str) -> Iterator[None]:
+    """Wait until no other process makes a repository of this folder; a killed one lets go by itself."""
+    try:
+        fd = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise RepositoryError(f"the folder {folder} cannot be read: {error.strerror}") from error
+    try:
+        # Where a file system has no locks, two at once are told apart by what they leave.
+        with contextlib.suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 class Opened:
@@ -298,25 +372,24 @@ class Opened:
         if root in self._opening:
             raise RepositoryError(f"{root} is its own ancestor: {' -> '.join([*self._opening, root])}")
         known = self._by_root.get(root)
-        if known is not None:
-            return known
-        description = _read_description(root)
+        description = _read_description(root) if known is None else {}
         if writable and not os.access(root, os.W_OK):
             raise RepositoryError(f"{root} is read-only: it cannot be an output")
+        if known is not None:
+            if writable:
+                known.make_writable()
+            return known
         self._opening.append(root)
         try:
             parents = tuple(self._open_parent(root, parent) for parent in description.get("parents") or [])
         finally:
             self._opening.pop()
-        folders = tuple(description.get("folders") or ())
-        signature = str(description.get("signature") or "")
-        mine = not folders or folders_are_mine(description["id"], folders, signature)
         repository = Repository(
             root,
             UUID(description["id"]),
             parents,
-            folders,
-            mine,
+            tuple(description.get("folders") or ()),
+            _are_mine(description),
             writable=writable,
             durable=self._durable,
         )
@@ -343,22 +416,44 @@ class Opened:
         )
 
     def make(self, root: str, parents: Sequence[Repository], policy: Definitions | None) -> Repository:
-        """Make a repository whose parents are `parents`."""
+        """Make a repository whose parents are `parents`; one that another process makes just now is opened.
+
+        Raises
+        ------
+        RepositoryError
+            If there is something else already, or it cannot be made.
+        """
         root = os.path.realpath(root)
-        if os.path.isdir(root) and os.listdir(root):
-            raise RepositoryError(
-                f"{root} is neither empty nor a repository (it has no {DESCRIPTION}): nothing was made of it"
-            )
         try:
             os.makedirs(root, exist_ok=True)
         except OSError as error:
             raise RepositoryError(f"the folder {root} cannot be made: {error.strerror}") from error
+        with _alone_in(root):
+            if not is_repository(root):
+                self._fill(root, parents, policy)
+        made = self.open(root, writable=True)
+        same_parents = [parent.id for parent in made.parents] == [parent.id for parent in parents]
+        if not same_parents or (made.own and made.own.to_yaml()) != (policy and policy.to_yaml()):
+            raise RepositoryError(
+                f"{root} was made by another process meanwhile, with other parents or definitions; open it again"
+            )
+        return made
+
+    def _fill(self, root: str, parents: Sequence[Repository], policy: Definitions | None) -> None:
+        registry = os.path.join(root, REGISTRY)
+        there = {name for name in os.listdir(root) if ".part~" not in name}
+        if there and not (REGISTRY in there and there <= _OWN_FILES and not _recorded(registry)):
+            # Whoever was killed while making one leaves an empty registry, which is no loss.
+            raise RepositoryError(
+                f"{root} is neither empty nor a repository (it has no {DESCRIPTION}): nothing was made of it"
+            )
+        SqliteRegistry(registry, create=True, durable=self._durable).close()
         if policy is not None:
             _write_whole(os.path.join(root, POLICY), policy.to_yaml(), durable=self._durable)
-        SqliteRegistry(os.path.join(root, REGISTRY), create=True, durable=self._durable).close()
         # The description comes last: a folder without it is not a repository.
         write_description(root, uuid4(), parents, (), durable=self._durable)
-        return self.open(root, writable=True)
+        if self._durable:
+            sync_folder(os.path.dirname(root))
 
     def close(self) -> None:
         """Close all."""
@@ -382,8 +477,8 @@ class Chain:
                 same = next((r for r in finished if r.id == repository.id), repository)
                 if same.root != repository.root:
                     raise RepositoryError(
-                        f"{same.root} and {repository.root} are copies of one repository (id {repository.id}): open one "
-                        f"of them, or give the copy an id of its own in its {DESCRIPTION}"
+                        f"{same.root} and {repository.root} are copies of one repository (id {repository.id}): open "
+                        f"one of them, or give the copy an id of its own in its {DESCRIPTION}"
                     )
                 return
             seen.add(repository.id)

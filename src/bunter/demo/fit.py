@@ -186,13 +186,13 @@ def on_sky(catalog: Table, wcs: WCS, photo_calib: PhotoCalib, signal_to_noise: f
 
 
 def residuals(one: Table, other: Table, radius: float = _SEARCH_RADIUS) -> Table:
-    """Return shared stars as `one` has them (``x``, ``y``, ``ra``, ``dec``) and ``east``, ``north``.
+    """Return shared stars as `one` has them (``x``, ``y``, ``ra``, ``dec``, ``mag``) and ``east``, ``north``.
 
     The last two are `one` minus `other`, arcsec.
     """
     i, _, apart = _pairs(one, other, radius)
     return Table(
-        {**{name: one[name][i] for name in ("x", "y", "ra", "dec")}, "east": apart[:, 0], "north": apart[:, 1]}
+        {**{name: one[name][i] for name in ("x", "y", "ra", "dec", "mag")}, "east": apart[:, 0], "north": apart[:, 1]}
     )
 
 

@@ -79,8 +79,9 @@ def draw(path: str | PathLike[str], exposure: Exposure, before: Table, after: Ta
     points.axvline(0, color="0.8", zorder=0)
     for found, word, colour in zip((before, after), ("before", "after"), _COLOURS, strict=True):
         points.plot(found["east"], found["north"], ".", color=colour, label=word)
+    points.set(title="both, on the sky", xlabel="east (arcsec)", ylabel="north (arcsec)")
+    points.set_aspect("equal", adjustable="datalim")
     points.invert_xaxis()
-    points.set(title="both, on the sky", xlabel="east (arcsec)", ylabel="north (arcsec)", aspect="equal")
     points.legend(loc="best")
     figure.suptitle(title)
     figure.savefig(str(path), format="png")

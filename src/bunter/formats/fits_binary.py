@@ -67,11 +67,13 @@ class Table(NamedTuple):
 
     def column(self, name: str, about: str) -> Column:
         """Return a column by its name, in any case if that is unique, or raise a `FormatError`."""
-        found = [c for c in self.columns if c.name == name] or [c for c in self.columns if c.name.lower() == name.lower()]
+        found = [c for c in self.columns if c.name == name]
+        found = found or [c for c in self.columns if c.name.lower() == name.lower()]
         if len(found) == 1:
             return found[0]
+        names = self.names()
         raise FormatError(
-            f"{about}: there is no column {name!r}{did_you_mean(name, self.names())}; there are: {listing(self.names(), 40)}"
+            f"{about}: there is no column {name!r}{did_you_mean(name, names)}; there are: {listing(names, 40)}"
         )
 
 
@@ -149,7 +151,7 @@ def table_hdu(
             block = np.zeros(min(step, rows - start), packed)
             for number, array in enumerate(arrays, 1):
                 block[f"f{number}"] = _to_file(array[start : start + step])
-            yield memoryview(block.view(np.uint8))
+            yield block.view(np.uint8).data
 
     return NewHdu((*top, *described, *cards), pieces, "table", name, part)
 
@@ -159,7 +161,8 @@ def _storable(array: npt.NDArray[Any], where: str) -> npt.NDArray[Any]:
     if kind == "U":
         try:
             # An item of no width has no place in a record.
-            return np.char.encode(array, "ascii") if array.dtype.itemsize else array.astype("S1")
+            encoded: Any = np.char.encode(array, "ascii") if array.dtype.itemsize else array.astype("S1")
+            return np.asarray(encoded)
         except UnicodeEncodeError as error:
             raise FormatError(
                 f"{where}: FITS holds ASCII only, not {str(error.object)[:40]!r}; use the storage Parquet or Ecsv"
@@ -184,8 +187,8 @@ def _to_file(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return np.where(array, np.uint8(ord("T")), np.uint8(ord("F")))
     if kind in _SHIFTED:
         size = array.dtype.itemsize
-        flipped = array.astype(f"=u{size}") ^ np.array(1 << (8 * size - 1), f"=u{size}")
-        return flipped.view(np.dtype(_SHIFTED[kind][0]))
+        flipped: Any = array.astype(f"=u{size}") ^ np.array(1 << (8 * size - 1), f"=u{size}")
+        return np.asarray(flipped.view(_SHIFTED[kind][0]))
     return array
 
 

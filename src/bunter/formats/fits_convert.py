@@ -93,7 +93,8 @@ def inverse_variance(weights: Any) -> Any:
     >>> inverse_variance(np.array([4.0, 0.0])).tolist()
     [0.25, inf]
     """
-    floats = weights if weights.dtype.kind == "f" else weights.astype(np.float64 if weights.itemsize > 2 else np.float32)
+    wide = np.float64 if weights.itemsize > 2 else np.float32
+    floats = weights if weights.dtype.kind == "f" else weights.astype(wide)
     variance = np.full(floats.shape, np.inf, floats.dtype)
     # NaN stays NaN.
     np.divide(1, floats, out=variance, where=~(floats <= 0))

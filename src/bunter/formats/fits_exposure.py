@@ -15,11 +15,10 @@ from .fits_cards import Card
 from .fits_components import cards_of_metadata, decode_part, encode_part
 from .fits_file import FitsFile, hdu_ranges, recorded
 from .fits_format import FitsFormat, check_stamp
-from .fits_index import Hdu
 from .fits_objects import extension_name
 from .fits_planes import checked_bbox, native, shape_of
 from .fits_wcs import wcs_cards
-from .fits_writer import KIND, ORIGIN, NewHdu, stamp, write
+from .fits_writer import KIND, ORIGIN, NewHdu, same_as_stored, stamp, write
 from .interface import About, Layout, Range, Source
 
 _PLANES = ("image", "mask", "variance")
@@ -63,8 +62,7 @@ class FitsExposure(FitsFormat):
         if hdus is None or "parts" not in layout:
             return None
         if part is None:
-            made = list(_hdus(self.name, _taken_apart(obj, about), _origin_of(obj), about))
-            return _same(made, hdus)
+            return same_as_stored(lambda: _hdus(self.name, _taken_apart(obj, about), _origin_of(obj), about), hdus)
         name = match_component(part, [*layout["parts"], part]) or part
         if obj is None or name not in layout["parts"]:
             return True if obj is None and name not in layout["parts"] else None
@@ -76,10 +74,8 @@ class FitsExposure(FitsFormat):
             return True if encode_part(name, obj, about)[0].checksums()[1] == stored[0].data_checksum else None
         if name == "metadata":
             # Of a whole frame; the header of a cutout differs, which proves nothing.
-            made = [next(iter(_hdus(self.name, {"metadata": obj}, (0, 0), about)))]
-        else:
-            made = encode_part(name, obj, about)
-        return _same(made, stored)
+            return same_as_stored(lambda: _hdus(self.name, {"metadata": obj}, (0, 0), about), stored)
+        return same_as_stored(lambda: encode_part(name, obj, about), stored)
 
     # --- reading -------------------------------------------------------------------------------------------
 
@@ -155,8 +151,8 @@ def _taken_apart(obj: Any, about: About) -> dict[str, Any]:
     known = declared_components(type(obj))
     if not known or not has_component(obj, "image"):
         raise FormatError(
-            f"{about.name}: FitsExposure holds a bunter.Exposure, an astropy CCDData, or an object whose class declares "
-            f"components of which one is 'image', not a {type(obj).__name__}"
+            f"{about.name}: FitsExposure holds a bunter.Exposure, an astropy CCDData, or an object whose class "
+            f"declares components of which one is 'image', not a {type(obj).__name__}"
         )
     own = declared_components(Exposure)
     found: dict[str, Any] = {}
@@ -204,13 +200,6 @@ def _is_plane(value: Any) -> bool:
 
 def _plane(value: Any) -> list[Any]:
     return [value.dtype.str[1:], list(value.shape)]
-
-
-def _same(made: list[NewHdu], stored: list[Hdu]) -> bool | None:
-    if len(made) != len(stored):
-        return None
-    pairs = zip(made, stored, strict=True)
-    return True if all(m.checksums() == (s.header_checksum, s.data_checksum) for m, s in pairs) else None
 
 
 def _parts(file: FitsFile, layout: Layout) -> dict[str, list[int]]:

@@ -143,9 +143,9 @@ class FitsFile:
         header = bytes(self.header(index))
         header = header.ljust(-(-len(header) // BLOCK) * BLOCK)
         if hdu.offset == 0 and hdu.kind != "other":
-            header, stub = _as_extension(header), _STUB
+            header, stub = _as_extension(header), EMPTY_PRIMARY
         else:
-            stub = b"" if hdu.offset == 0 else _STUB
+            stub = b"" if hdu.offset == 0 else EMPTY_PRIMARY
         if lazily:
             stream: Any = io.BufferedReader(_Window(self, index, stub + header), 1 << 16)
         else:
@@ -161,7 +161,8 @@ class FitsFile:
                 ) from error
 
 
-_STUB = format_cards([Card("SIMPLE", True), Card("BITPIX", 8), Card("NAXIS", 0), Card("EXTEND", True)])
+EMPTY_PRIMARY = format_cards([Card("SIMPLE", True), Card("BITPIX", 8), Card("NAXIS", 0), Card("EXTEND", True)])
+"""The header of a primary HDU without data."""
 
 
 def _as_extension(header: bytes) -> bytes:

@@ -40,9 +40,13 @@ class Fits(FitsFormat):
     def write(self, obj: Any, out: BinaryIO, about: About) -> Layout:
         """Refuse: how others lay out their files is theirs to say."""
         raise FormatError(
-            f"{about.name}: the storage Fits only reads; define a type with the storage FitsExposure, FitsPart, FitsImage, "
-            "FitsTable or FitsWcs to write"
+            f"{about.name}: the storage Fits only reads; define a type with the storage FitsExposure, FitsPart, "
+            "FitsImage, FitsTable or FitsWcs to write"
         )
+
+    def components(self, about: About) -> Mapping[str, str]:
+        """Return the parts of the definition."""
+        return {name: part.python or "" for name, part in about.parts.items()}
 
     def part_parameters(self, part: str, about: About) -> tuple[str, ...]:
         """Return ``bbox`` for images, ``columns`` for tables, both if the definition does not say."""
@@ -60,9 +64,11 @@ class Fits(FitsFormat):
         if len(parts) == 1:
             ((name, definition),) = parts.items()
             value = _read_part(FitsFile(source), definition, taken[name], about, required=True)
-            if about.python is None or not definition.python or isinstance(value, about.python):
-                return _as_class(value, about.python, definition, about)
-            return _built({name: value}, about, parameters)
+            if about.python is None or isinstance(value, about.python):
+                return value
+            if about.parts and match_component(name, _arguments(about.python)):
+                return _built({name: value}, about, parameters)
+            return _as_class(value, about.python, definition, about)
         file = FitsFile(source)
         main = match_component("image", parts) or next(iter(parts))
         values = {
@@ -94,8 +100,12 @@ class Fits(FitsFormat):
         definition = about.parts.get(part) or (_default_part(about) if not part and not about.parts else None)
         if hdus is None or definition is None:
             return None
-        index = hdu_of(_Recorded(hdus), definition.hdu, about)  # type: ignore[arg-type]
         read = _what(definition)
+        try:
+            index = hdu_of(_Recorded(hdus), definition.hdu, about)  # type: ignore[arg-type]
+        except FormatError:
+            # The reading itself says what is wrong; nobody knows the bytes.
+            return None
         if index is None:
             return hdu_ranges(hdus[:1]) if read == "header" and definition.hdu is None else None
         if read == "header":
@@ -263,7 +273,8 @@ def _data(file: FitsFile, index: int, part: PartDefinition, parameters: Mapping[
         if not rows:
             return None
         if len(rows) > 1:
-            raise FormatError(f"{where}: {len(rows)} rows of {file.name} have {chosen or 'no condition'}; one is needed")
+            told = chosen or "no condition"
+            raise FormatError(f"{where}: {len(rows)} rows of {file.name} have {told}; one is needed")
         if kind in ("Psf", "PsfExPsf") and part.convert is None and part.column is None:
             from .psfex import read_model
 
@@ -328,14 +339,20 @@ def _as_class(value: Any, cls: Any, part: PartDefinition, about: About) -> Any:
     )
 
 
+def _arguments(cls: Any) -> list[str]:
+    """Return the arguments that a class can be given by name."""
+    try:
+        parameters = inspect.signature(cls).parameters
+    except ValueError:
+        # Classes written in C may not say.
+        return []
+    return [name for name, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+
+
 def _built(values: dict[str, Any], about: About, parameters: Mapping[str, Any]) -> Any:
     """Make the Python type: constructor arguments first, then what can be set."""
     cls: Any = about.python
-    known = [
-        name
-        for name, p in inspect.signature(cls).parameters.items()
-        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and name != "self"
-    ]
+    known = _arguments(cls)
     given: dict[str, Any] = {}
     later: dict[str, Any] = {}
     for name, value in values.items():

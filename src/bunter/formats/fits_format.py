@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,10 @@ class FitsFormat(Format):
         return list(rows.values())
 
 
+# Definitions may be a stranger's: no attributes, no widths without end.
+_FIELD = re.compile(r"\{\{|\}\}|\{(?P<key>[A-Za-z_]\w*)(?::(?P<spec>0?\d{0,2}[ds]?|\.\d{1,2}[efg]))?\}")
+
+
 def _second_header(file: FitsFile, about: About) -> int | None:
     """Return the HDU whose cards count after those of the primary one."""
     for part in about.parts.values():
@@ -97,25 +102,29 @@ def first_of(file: FitsFile, kinds: Sequence[str]) -> int | None:
 
 
 def filled(template: str, about: About) -> str:
-    """Return a string with its fields (``"{ccd}"``) filled in from the data ID.
+    """Return a string with its fields (``"{ccd}"``, ``"{ccdnum:02d}"``) filled in from the data ID.
 
     Raises
     ------
     FormatError
-        If the data ID has no such key.
+        If the data ID has no such key, or a field cannot be read.
     """
-    try:
-        return template.format_map(_Fields(about.data_id))
-    except (KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
-        raise FormatError(
-            f"{about.name}: {template!r} in the definition of a part cannot be filled in from "
-            f"{dict(about.data_id)}: {error}"
-        ) from None
 
+    def value(match: re.Match[str]) -> str:
+        if match["key"] is None:
+            return match[0][0]
+        key, spec = match["key"], match["spec"] or ""
+        if key not in about.data_id:
+            raise FormatError(
+                f"{about.name}: {template!r} in the definition of a part needs the key {key!r}"
+                f"{did_you_mean(key, about.data_id)}; the data ID is {dict(about.data_id)}"
+            )
+        try:
+            return format(about.data_id[key], spec)
+        except ValueError as error:
+            raise FormatError(f"{about.name}: {template!r} in the definition of a part: {key}: {error}") from error
 
-class _Fields(dict[str, Any]):
-    def __missing__(self, key: str) -> Any:
-        raise KeyError(f"no key {key!r}{did_you_mean(key, self)}")
+    return _FIELD.sub(value, template)
 
 
 def hdu_of(file: FitsFile, asked: Any, about: About) -> int | None:

@@ -13,7 +13,7 @@ from .fits_cards import Card
 from .fits_file import FitsFile, hdu_ranges, recorded
 from .fits_format import FitsFormat, first_of
 from .fits_planes import read_plane
-from .fits_writer import STAMP, THIS_VERSION, VERSION, NewHdu, image_hdu, storable, write
+from .fits_writer import STAMP, THIS_VERSION, VERSION, NewHdu, image_hdu, same_as_stored, storable, write
 from .interface import About, Layout, Range, Source
 
 
@@ -34,7 +34,7 @@ class FitsImage(FitsFormat):
         if not isinstance(obj, np.ndarray):
             raise FormatError(f"{about.name}: FitsImage holds a numpy array, not a {type(obj).__name__}")
         if hasattr(obj, "unit"):
-            raise FormatError(f"{about.name}: FitsImage has no place for a unit; store .value, or use the storage FitsTable")
+            raise FormatError(f"{about.name}: FitsImage has no place for a unit; store .value, or use FitsTable")
         cards = [Card(STAMP, self.name, "written by Bunter"), Card(VERSION, THIS_VERSION)]
         return image_hdu(storable(obj, about.name), cards, primary=True)
 
@@ -57,8 +57,7 @@ class FitsImage(FitsFormat):
         hdus = recorded(layout)
         if hdus is None or part or len(hdus) != 1 or not isinstance(obj, np.ndarray):
             return None
-        made = self._hdu(obj, about).checksums()
-        return True if made == (hdus[0].header_checksum, hdus[0].data_checksum) else None
+        return same_as_stored(lambda: [self._hdu(obj, about)], hdus)
 
 
 def _image(file: FitsFile, about: About) -> int:

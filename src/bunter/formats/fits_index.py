@@ -88,7 +88,10 @@ def from_layout(hdus: Any, size: int, name: str) -> list[Hdu]:
     try:
         found = [Hdu(*hdu) for hdu in hdus]
         fits = all(
-            hdu.offset >= 0 and hdu.header_length > 0 and hdu.data_length >= 0 and hdu.data_offset + hdu.data_length <= size
+            hdu.offset >= 0
+            and hdu.header_length > 0
+            and hdu.data_length >= 0
+            and hdu.data_offset + hdu.data_length <= size
             for hdu in found
         )
     except (TypeError, ValueError):
@@ -165,8 +168,9 @@ def what_is(start: bytes) -> str:
             return what
     if not start.strip(b"\0"):
         return "nothing but zero bytes"
-    if start[:80].isascii() and start[:80].decode("ascii").replace("\n", "").replace("\r", "").replace("\t", "").isprintable():
-        return f"text that begins with {start[:30].decode('ascii')!r}"
+    text = start[:80].decode("latin-1")
+    if text.isascii() and all(c.isprintable() or c in "\n\r\t" for c in text):
+        return f"text that begins with {text[:30]!r}"
     return f"something that begins with the bytes {start[:8].hex(' ')}"
 
 
@@ -176,24 +180,22 @@ def _whole_header(
     header = start
     looked = 0
     step = 4 * BLOCK
-    while True:
-        end = _end_card(header, looked)
-        if end is not None:
-            length = -(-(end + CARD) // BLOCK) * BLOCK
-            if offset + length > size and offset + end + CARD > size:
-                break
-            return header[: min(length, len(header))] if length <= len(header) else header + bytes(
-                read(offset + len(header), min(length - len(header), size - offset - len(header)))
-            )
+    end = _end_card(header, looked)
+    while end is None:
         looked = len(header) // CARD * CARD
         more = min(step, size - offset - len(header))
-        if more <= 0 or len(header) > MOST_HEADER:
-            break
+        if len(header) > MOST_HEADER:
+            raise FormatError(f"{where}: its header has no END card")
+        if more <= 0:
+            raise IntegrityError(f"{where}: there is no END card: the file is truncated, or its header damaged")
         header += bytes(read(offset + len(header), more))
         step = min(step * 2, 1 << 20)
-    if len(header) > MOST_HEADER or offset == 0 or len(header) >= 36 * BLOCK:
-        raise FormatError(f"{where}: its header has no END card")
-    raise IntegrityError(f"{where}: the file ends within its header (no END card): it is truncated, or the header damaged")
+        end = _end_card(header, looked)
+    # The last header of a file may lack the blanks after END.
+    length = min(-(-(end + CARD) // BLOCK) * BLOCK, size - offset)
+    if length > len(header):
+        header += bytes(read(offset + len(header), length - len(header)))
+    return header[:length]
 
 
 def _end_card(header: bytes, start: int) -> int | None:
@@ -232,7 +234,7 @@ def _hdu(cards: Cards, offset: int, header_length: int, where: str, first: bool)
         groups, more = 1, 0
     length = abs(bitpix) // 8 * groups * (pixels + more) if axes else 0
     if length > _MOST_DATA:
-        raise FormatError(f"{where}: NAXIS = {axes} with lengths {shape[:8]} makes {length:.3g} bytes: no file has that many")
+        raise FormatError(f"{where}: {axes} axes of lengths {shape[:8]} make {length:.3g} bytes: no file has that many")
     extension = "IMAGE" if first else cards.text("XTENSION").upper()
     kind = {"IMAGE": "image", "IUEIMAGE": "image", "TABLE": "ascii", "BINTABLE": "table", "A3DTABLE": "table"}.get(
         extension, "other"

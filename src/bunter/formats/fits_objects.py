@@ -244,4 +244,6 @@ def _allowed(value: Value) -> Value:
 
 
 def _printable(text: str) -> str:
-    return text if text.isascii() and text.isprintable() else "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c.isascii() and c.isprintable() else "?" for c in text)

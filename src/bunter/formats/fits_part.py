@@ -12,7 +12,7 @@ from .fits_cards import Card
 from .fits_components import decode_part, encode_part
 from .fits_file import FitsFile, hdu_ranges, recorded
 from .fits_format import FitsFormat, check_stamp
-from .fits_writer import KIND, PART, NewHdu, stamp, write
+from .fits_writer import KIND, PART, NewHdu, same_as_stored, stamp, write
 from .interface import About, Layout, Range, Source
 
 
@@ -71,8 +71,7 @@ class FitsPart(FitsFormat):
         hdus = recorded(layout)
         if hdus is None or part or obj is None:
             return None
-        made = [hdu.checksums() for hdu in self._hdus(obj, about)]
-        return True if made == [(hdu.header_checksum, hdu.data_checksum) for hdu in hdus] else None
+        return same_as_stored(lambda: self._hdus(obj, about), hdus)
 
 
 def _part(obj: Any, about: About) -> str:

@@ -137,8 +137,8 @@ def _read_tiles(file: FitsFile, index: int, shape: tuple[int, ...], bbox: Any, n
         tiles *= -(-length // max(tile, 1))
     if tiles != cards.integer("NAXIS2") or bits // 8 * math.prod(shape) > MOST_BYTES:
         raise FormatError(
-            f"{name}: HDU {index} of {file.name} says that it holds a compressed image of shape {shape} in {tiles} tiles, "
-            f"but has {cards.get('NAXIS2')} rows: it is not decompressed"
+            f"{name}: HDU {index} of {file.name} says that it holds a compressed image of shape {shape} in {tiles} "
+            f"tiles, but has {cards.get('NAXIS2')} rows: it is not decompressed"
         )
     with file.astropy(index, lazily=bbox is not None) as hdu:
         return _own(np.asarray(hdu.data if bbox is None else hdu.section[bbox]))

@@ -15,7 +15,7 @@ from .fits_cards import Card, Cards, holds
 from .fits_file import FitsFile, hdu_ranges, quiet, recorded
 from .fits_format import FitsFormat, first_of
 from .fits_objects import from_json, to_json
-from .fits_writer import JSON, OWN_CARDS, STAMP, NewHdu, stamp, write
+from .fits_writer import JSON, OWN_CARDS, STAMP, NewHdu, same_as_stored, stamp, write
 from .interface import About, Layout, Range, Source
 
 _BEGIN, _END = "--BEGIN-ASTROPY-SERIALIZED-COLUMNS--", "--END-ASTROPY-SERIALIZED-COLUMNS--"
@@ -46,8 +46,8 @@ class FitsTable(FitsFormat):
 
         if not is_tabular(obj):
             raise FormatError(
-                f"{about.name}: FitsTable holds an astropy Table, a SourceCatalog, a pandas.DataFrame, a pyarrow.Table or "
-                f"a structured numpy array, not a {type(obj).__module__}.{type(obj).__name__}"
+                f"{about.name}: FitsTable holds an astropy Table, a SourceCatalog, a pandas.DataFrame, a pyarrow.Table "
+                f"or a structured numpy array, not a {type(obj).__module__}.{type(obj).__name__}"
             )
         return [stamp(self.name), encode_table(to_table(obj, about.name), about.name)]
 
@@ -72,8 +72,7 @@ class FitsTable(FitsFormat):
         hdus = recorded(layout)
         if hdus is None or part or obj is None:
             return None
-        made = [hdu.checksums() for hdu in self._hdus(obj, about)]
-        return True if made == [(hdu.header_checksum, hdu.data_checksum) for hdu in hdus] else None
+        return same_as_stored(lambda: self._hdus(obj, about), hdus)
 
     def equal(self, a: Any, b: Any, about: About) -> bool:
         """Tell whether two tables hold the same, whatever is attached to them."""
@@ -139,7 +138,8 @@ def encode_table(table: Any, about: str, *, name: str = "", part: str = "") -> N
 
 def _plain(table: Any, about: str) -> tuple[Any, bool]:
     """Return the table with plain columns only, none masked, and whether astropy's YAML has to tell what they were."""
-    from astropy.table import MaskedColumn, Table as AstropyTable
+    from astropy.table import MaskedColumn
+    from astropy.table import Table as AstropyTable
     from astropy.table.serialize import represent_mixins_as_columns
     from astropy.utils.data_info import serialize_context_as
 
@@ -149,9 +149,9 @@ def _plain(table: Any, about: str) -> tuple[Any, bool]:
     for column in table.itercols():
         if isinstance(column, MaskedColumn):
             # What lies under the mask is nobody's business, and must not make two equal tables differ.
-            data = np.ma.getdata(column)
-            data = np.where(np.ma.getmaskarray(column), np.zeros((), data.dtype), data).view(np.ndarray)
-            masked = MaskedColumn(data.astype(column.dtype, copy=False), name=column.name, mask=np.ma.getmaskarray(column))
+            mask, data = np.ma.getmaskarray(column), np.ma.getdata(column)
+            data = np.where(mask, np.zeros((), data.dtype), data).view(np.ndarray).astype(column.dtype, copy=False)
+            masked = MaskedColumn(data, name=column.name, mask=mask)
             for attribute in ("unit", "description", "format", "meta"):
                 setattr(masked.info, attribute, getattr(column.info, attribute))
             masked.info.serialize_method["fits"] = "data_mask"
@@ -192,7 +192,7 @@ def _yaml_cards(table: Any, about: str) -> list[Card]:
     lines = [_BEGIN]
     for line in yaml_meta(table, about).replace("\x7f", "\\x7F").split("\n"):
         if not (line.isascii() and (line.isprintable() or not line)):
-            raise FormatError(f"{about}: FITS holds ASCII only; the table's meta or a column's description has {line[:60]!r}")
+            raise FormatError(f"{about}: FITS holds ASCII only; meta or a column's description has {line[:60]!r}")
         # astropy joins lines of which the 71st character is a backslash.
         while len(line) > _WIDTH:
             lines.append(line[:_WIDTH] + "\\")
@@ -226,7 +226,8 @@ def read_table(
         file, index, table, [c for c in table.columns if c.name in stored], rows, exact_strings=own
     )
     raw = set((from_json(cards, file.name) or {}).get("bytes", ())) if own else set()
-    made = AstropyTable([_column(c, values[c.name], c.name in raw) for c in table.columns if c.name in values], copy=False)
+    found = [_column(c, values[c.name], c.name in raw) for c in table.columns if c.name in stored]
+    made = AstropyTable(found, copy=False)
     if text is None:
         made.meta.update(_meta_of(cards))
     else:

@@ -13,9 +13,9 @@ import numpy as np
 from ..errors import FormatError
 from .fits_binary import table_hdu
 from .fits_cards import BLOCK, Card, Cards, format_cards, parse
-from .fits_file import FitsFile, hdu_ranges, quiet, recorded
-from .fits_writer import KIND, PIXELS, STAMP, NewHdu, header_hdu, image_hdu, stamp, write
+from .fits_file import EMPTY_PRIMARY, FitsFile, hdu_ranges, quiet, recorded
 from .fits_format import FitsFormat
+from .fits_writer import KIND, PIXELS, STAMP, NewHdu, header_hdu, image_hdu, same_as_stored, stamp, write
 from .interface import About, Layout, Range, Source
 
 _TABLES = re.compile(r"(?:CPDIS|CQDIS|D2IMDIS)\d+[A-Z]?\Z")
@@ -35,9 +35,11 @@ class FitsWcs(FitsFormat):
 
     def write(self, obj: Any, out: BinaryIO, about: About) -> Layout:
         """Write a WCS; see `Format.write`."""
+        return write(self._hdus(obj, about), out, about.name)
+
+    def _hdus(self, obj: Any, about: About) -> list[NewHdu]:
         cards, tables = wcs_cards(obj, about.name)
-        first = stamp(self.name, *cards, *_pixels(obj))
-        return write([first, *tables], out, about.name)
+        return [stamp(self.name, *cards, *_pixels(obj)), *tables]
 
     def read(self, source: Source, about: About, parameters: Mapping[str, Any]) -> Any:
         """Read a WCS; see `Format.read`."""
@@ -59,10 +61,7 @@ class FitsWcs(FitsFormat):
         hdus = recorded(layout)
         if hdus is None or part or obj is None:
             return None
-        cards, tables = wcs_cards(obj, about.name)
-        made = [stamp(self.name, *cards, *_pixels(obj)), *tables]
-        same = [hdu.checksums() for hdu in made] == [(hdu.header_checksum, hdu.data_checksum) for hdu in hdus]
-        return True if same else None
+        return same_as_stored(lambda: self._hdus(obj, about), hdus)
 
 
 # --- writing -----------------------------------------------------------------------------------------------
@@ -234,7 +233,7 @@ def _readable(file: FitsFile, index: int) -> list[Card]:
             continue
         if tiles and re.match(r"ZNAXIS\d*\Z", keyword):
             card = card._replace(keyword=keyword[1:])
-        if card.keyword in _STRUCTURE and card.keyword != "NAXIS" or card.keyword in ("XTENSION", "HISTORY"):
+        if (card.keyword in _STRUCTURE and card.keyword != "NAXIS") or card.keyword in ("XTENSION", "HISTORY"):
             continue
         try:
             format_cards([card])
@@ -257,7 +256,7 @@ def _table_hdus(file: FitsFile, cards: Cards) -> list[int]:
 
 
 def _as_file(file: FitsFile, indices: list[int]) -> bytes:
-    pieces: list[Any] = [format_cards([Card("SIMPLE", True), Card("BITPIX", 8), Card("NAXIS", 0), Card("EXTEND", True)])]
+    pieces: list[Any] = [EMPTY_PRIMARY]
     for index in indices:
         header = bytes(file.header(index))
         data = file.data(index)
@@ -302,7 +301,8 @@ def _simple(cards: Cards) -> Any:
             plain["mjdref"] = [0.0, 0.0]
         elif not keyword.startswith("BUNT") and keyword not in _FREE:
             return None
-    if len(matrices) > 1 or any(not isinstance(text, str) or text.endswith(("-SIP", "-TAB")) for text in lists["CTYPE"]):
+    odd = any(not isinstance(text, str) or text.endswith(("-SIP", "-TAB")) for text in lists["CTYPE"])
+    if odd or len(matrices) > 1:
         return None
     wcs = WCS(naxis=2)
     inner = wcs.wcs

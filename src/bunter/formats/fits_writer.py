@@ -59,6 +59,16 @@ class NewHdu:
         return xxhash.xxh3_128_hexdigest(format_cards(self.cards)), digest.hexdigest()
 
 
+def same_as_stored(make: Callable[[], Sequence[NewHdu]], stored: Sequence[Hdu]) -> bool | None:
+    """Tell from checksums whether what would be written is what is stored: True, or None if they prove nothing."""
+    try:
+        made = [hdu.checksums() for hdu in make()]
+    except (FormatError, ValueError):
+        # What cannot be written can still be compared by value.
+        return None
+    return True if made == [(hdu.header_checksum, hdu.data_checksum) for hdu in stored] else None
+
+
 def write(hdus: Iterable[NewHdu], out: BinaryIO, name: str) -> Layout:
     """Write HDUs and return the layout of the file.
 
@@ -124,7 +134,7 @@ def big_endian(array: npt.NDArray[Any], raw: np.dtype[Any], offset: int = 0) -> 
                 chunk = flipped.view(raw.newbyteorder("="))
             ready = np.ascontiguousarray(chunk, dtype=big)
             if ready.nbytes:
-                yield memoryview(ready.reshape(-1).view(np.uint8))
+                yield ready.reshape(-1).view(np.uint8).data
 
     return pieces
 
@@ -146,7 +156,7 @@ def storable(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     if array.dtype.names is not None:
         raise FormatError(f"{name}: a structured array is a table: use the storage FitsTable")
     if array.ndim == 0:
-        raise FormatError(f"{name}: an array without axes is no FITS image; store array.reshape(1), or use the storage Npy")
+        raise FormatError(f"{name}: an array without axes is no FITS image; store array.reshape(1), or use Npy")
     kind = array.dtype.str[1:]
     if kind in _BITPIX or kind in _SHIFTED:
         return array
@@ -200,4 +210,5 @@ def structure(bitpix: int, shape: Sequence[int], primary: bool) -> list[Card]:
 
 def stamp(format_name: str, *cards: Card) -> NewHdu:
     """Return a primary HDU that says which format wrote the file."""
-    return header_hdu([Card(STAMP, format_name, "written by Bunter"), Card(VERSION, THIS_VERSION), *cards], primary=True)
+    own = [Card(STAMP, format_name, "written by Bunter"), Card(VERSION, THIS_VERSION)]
+    return header_hdu([*own, *cards], primary=True)

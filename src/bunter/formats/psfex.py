@@ -14,7 +14,7 @@ from .fits_binary import Table, find_rows, read_columns, table_hdu, table_of
 from .fits_cards import Card, Cards
 from .fits_file import FitsFile, hdu_ranges, recorded
 from .fits_format import FitsFormat, filled, first_of, hdu_of
-from .fits_writer import NewHdu, stamp, write
+from .fits_writer import NewHdu, same_as_stored, stamp, write
 from .interface import About, Layout, Range, Source
 
 _PIXELS = "psf_mask"
@@ -101,8 +101,7 @@ class PsfEx(FitsFormat):
         hdus = recorded(layout)
         if hdus is None or part or not isinstance(obj, PsfExPsf):
             return None
-        made = [hdu.checksums() for hdu in self._hdus(obj, about)]
-        return True if made == [(hdu.header_checksum, hdu.data_checksum) for hdu in hdus] else None
+        return same_as_stored(lambda: self._hdus(obj, about), hdus)
 
 
 def _model_hdu(file: FitsFile, about: About) -> int:
@@ -129,7 +128,7 @@ def read_model(file: FitsFile, index: int, table: Table, row: int, about: str) -
     names = {name.lower(): name for name in table.names()}
     if _PIXELS not in names:
         raise FormatError(f"{about}: {file.name} is no PSFEx file: its table has no column {_PIXELS!r}")
-    wanted = [c for c in table.columns if c.name == names[_PIXELS] or c.repeat * max(c.width, 1) <= 64]
+    wanted = [c for c in table.columns if c.name == names[_PIXELS] or c.length <= 256]
     values = read_columns(file, index, table, wanted, [row])
     fields = {name.lower(): value[0] for name, value in values.items()}
     return model(fields, file.cards(index), f"{about}: {file.name}")
@@ -155,21 +154,29 @@ def model(row: Mapping[str, Any], cards: Cards, where: str) -> Any:
         pixels = pixels[np.newaxis]
     elif pixels.ndim == 1:
         pixels = pixels.reshape([int(fact(f"PSFAXIS{axis}", 1)) for axis in (3, 2, 1)])
-    for axis in (1, 2):
-        name = fact(f"POLNAME{axis}", ("X_IMAGE", "Y_IMAGE")[axis - 1])
-        if str(name).upper() not in ("X_IMAGE", "XWIN_IMAGE") if axis == 1 else str(name).upper() not in ("Y_IMAGE", "YWIN_IMAGE"):
-            raise FormatError(f"{where}: this PSFEx model depends on {name}; Bunter knows only those of X_IMAGE and Y_IMAGE")
+    for axis, letter in enumerate("XY", 1):
+        name = str(fact(f"POLNAME{axis}", f"{letter}_IMAGE"))
+        if name.upper() not in (f"{letter}_IMAGE", f"{letter}WIN_IMAGE"):
+            raise FormatError(f"{where}: this PSFEx model depends on {name}; only X_IMAGE and Y_IMAGE are known")
     if int(fact("POLNGRP", 1)) > 1:
-        raise FormatError(f"{where}: this PSFEx model has several groups of polynomials; Bunter knows only those with one")
+        raise FormatError(f"{where}: this PSFEx model has several groups of polynomials; only those with one are known")
     constant = len(pixels) == 1
     try:
         degree = 0 if constant else int(fact("POLDEG1"))
         terms = (degree + 1) * (degree + 2) // 2
-        numbers = [float(fact(name, default if constant else None)) for name, default in _NUMBERS]
+        numbers = {
+            field: float(fact(name, default if constant else None)) for field, name, default in _NUMBERS
+        }
+        numbers |= {"sampling": float(fact("PSF_SAMP", 1.0)), "fwhm": float(fact("PSF_FWHM", 0.0))}
         # Files of several CCDs pad those of lower degree.
-        return PsfExPsf(pixels[:terms], degree, *numbers, float(fact("PSF_SAMP", 1.0)), float(fact("PSF_FWHM", 0.0)))
+        return PsfExPsf(pixels[:terms], degree, **numbers)
     except (TypeError, ValueError) as error:
         raise FormatError(f"{where}: this is no PSFEx model: {error}") from error
 
 
-_NUMBERS = (("POLZERO1", 0.0), ("POLSCAL1", 1.0), ("POLZERO2", 0.0), ("POLSCAL2", 1.0))
+_NUMBERS = (
+    ("x_zero", "POLZERO1", 0.0),
+    ("x_scale", "POLSCAL1", 1.0),
+    ("y_zero", "POLZERO2", 0.0),
+    ("y_scale", "POLSCAL2", 1.0),
+)

@@ -90,7 +90,8 @@ class SqliteRegistry:
 
     def _create(self) -> None:
         with self.transaction() as handle:
-            if self.rows("SELECT 1 FROM sqlite_master WHERE name = 'about'"):
+            # Something else's tables are left alone; the version is looked for next.
+            if self.rows("SELECT 1 FROM sqlite_master"):
                 return
             for statement in SHARED_TABLES:
                 handle.connection.execute(statement)
