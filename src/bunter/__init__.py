@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 # Everything is imported when it is first used, so that `import bunter` costs next to nothing.
 _PLACES = {
     "Butler": ".butler",
-    "RepositoryArgs": ".butler",
+    "RepositoryArgs": ".opening",
     "DatasetRef": ".refs",
     "DeferredDataset": ".refs",
     "Query": ".refs",
@@ -66,7 +66,7 @@ _PLACES = {
 }
 
 if TYPE_CHECKING:
-    from .butler import Butler, RepositoryArgs
+    from .butler import Butler
     from .dataid import DataId
     from .errors import (
         AmbiguousDatasetError,
@@ -105,6 +105,7 @@ if TYPE_CHECKING:
         SplineLayer,
         VisitInfo,
     )
+    from .opening import RepositoryArgs
     from .plan_view import Plan
     from .refs import DatasetRef, DeferredDataset, Query
 

@@ -9,60 +9,37 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from .cache import ComponentCache
+from .choices import check_choice
 from .context import Context
 from .dataid import DataId, KeyValue
-from .definitions import Definitions, load
+from .definitions import Definitions
 from .definitions.model import CompositeType, PartOfType, StoredType
+from .deleting import stage_delete
 from .errors import (
     AssemblyError,
     DataIdError,
     DatasetNotFoundError,
-    InUseError,
     ParameterError,
     RepositoryError,
 )
-from .ingesting import Ingest, Progress, check_choice
+from .ingesting import Ingest, Progress
 from .locate import Found, Located, LocatedBranch, LocatedNode, Resolve, lacking, located_leaves
 from .names import DatasetName
-from .plan import Leaf, Node
+from .opening import Opening, RepositoryArgs, arguments_of
 from .plan_view import Plan
-from .putting import Options, Put, Staged, commit, place_of
-from .querying import Relation, sorted_data_ids
+from .putting import Options, Put, Staged, commit
 from .reading import Opener, Reader, check_complete
 from .refs import DatasetRef, DeferredDataset, Query
-from .registry.interface import Changes, Pin, Precursor
+from .registry.interface import Changes
 from .repository import Chain, Opened, Overlay, Repository, is_repository, resolve_root
+from .searching import search
+from .tracing import as_put, holder, pins_now, precursors_of
 from .trust import Importer
-from .where import parse as parse_where
 from .words import did_you_mean, listing
 
 _RESOLVES = ("pinned", "nearest", "exact")
-
-
-@dataclass(frozen=True)
-class RepositoryArgs:
-    """A repository, and how it is to be opened.
-
-    Attributes
-    ----------
-    root : str or path
-        Its folder.
-    policy : dict, path, YAML text or None
-        Definitions; stored in a new output repository.
-    mode : {"r", "w", "rw"} or None
-        Accepted as Gen2 had it.
-    """
-
-    root: str | os.PathLike[str]
-    policy: Any = None
-    mode: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.mode is not None:
-            check_choice("mode", self.mode, ("r", "w", "rw"))
 
 
 @dataclass
@@ -128,14 +105,15 @@ class Butler:
         }  # fmt: skip
         if root is not None and (inputs is not None or outputs is not None):
             raise RepositoryError("give either one repository, read-only, or inputs= and outputs=")
-        sources = _arguments_of(root if root is not None else inputs)
-        targets = _arguments_of(outputs)
+        sources = arguments_of(root if root is not None else inputs)
+        targets = arguments_of(outputs)
         if len(targets) > 1:
             raise RepositoryError(f"outputs= takes one repository, not {len(targets)}")
         if not sources and not targets:
             raise RepositoryError("Butler needs a repository: Butler('path'), or inputs= and outputs=")
         self._importer = Importer(trust)
         self._opened = Opened(durable=durability == "full", trust_paths=trust_paths)
+        self._opening = Opening(self._opened, self._importer)
         self._opener = Opener(self._importer)
         self._share = share
         self._cache = ComponentCache()
@@ -146,80 +124,13 @@ class Butler:
         if targets and is_repository(resolve_root(targets[0].root)):
             # First, since a repository that is an input too is opened once.
             self._opened.open(resolve_root(targets[0].root), writable=True)
-        parents = [self._open_input(source) for source in sources]
+        parents = [self._opening.input(source) for source in sources]
         starts = parents
         if targets:
-            self._output = self._open_output(targets[0], parents, given_parents=bool(sources))
+            self._output = self._opening.output(targets[0], parents, given_parents=bool(sources))
             starts = [self._output]
         self._starts = starts
         self._context = self._make_context()
-
-    # Opening
-
-    def _open_input(self, given: RepositoryArgs) -> Repository:
-        root = resolve_root(given.root)
-        if given.policy is not None and not is_repository(root):
-            raise RepositoryError(
-                f"{root} is not a repository; a policy is stored in a new *output* repository: "
-                f"Butler(outputs=RepositoryArgs({os.fspath(given.root)!r}, policy=...))"
-            )
-        repository = self._opened.open(root)
-        if given.policy is not None:
-            self._same_policy(repository, given.policy)
-        return repository
-
-    def _same_policy(self, repository: Repository, policy: Any) -> None:
-        """Take a policy given for an input as the user's word for what is stored; it may not differ."""
-        given = load(policy, known=repository.definitions, trusted=True)
-        for name, definition in given.types.items():
-            stored = repository.definitions.types.get(name)
-            if stored is None or not _same_definition(stored, definition):
-                raise RepositoryError(
-                    f"the policy given for {repository.root} defines {name!r} otherwise than the repository does; "
-                    "an input is not changed: open it as outputs= to define more"
-                )
-        self._importer.vouch(given)
-
-    def _open_output(
-        self, given: RepositoryArgs, parents: Sequence[Repository], *, given_parents: bool
-    ) -> Repository:
-        root = resolve_root(given.root)
-        if not is_repository(root):
-            known = Definitions.combine([parent.definitions for parent in parents], None)
-            own = None
-            if given.policy is not None:
-                own = load(given.policy, known=known if parents else None, trusted=True)
-                Definitions.combine([parent.definitions for parent in parents], own)
-                self._importer.vouch(own)
-            return self._opened.make(root, parents, own)
-        repository = self._opened.open(root, writable=True)
-        recorded = [parent.id for parent in repository.parents]
-        offered = [parent.id for parent in parents]
-        if given_parents and offered != recorded and not (set(offered) <= {repository.id}):
-            names = ", ".join(parent.root for parent in repository.parents) or "none"
-            raise RepositoryError(
-                f"{root} exists and has other parents ({names}) than the inputs given "
-                f"({', '.join(parent.root for parent in parents)}); give those, or none"
-            )
-        if given.policy is not None:
-            self._define(repository, given.policy)
-        return repository
-
-    def _define(self, repository: Repository, policy: Any) -> None:
-        new = load(policy, known=repository.definitions, trusted=True)
-        self._importer.vouch(new)
-        own = repository.own
-        updated = new if own is None else own.updated(new)
-        Definitions.combine([parent.definitions for parent in repository.parents], updated)
-        for name, keys in repository.registry.types().items():
-            definition = updated.types.get(name)
-            if isinstance(definition, StoredType) and set(definition.keys) != set(keys):
-                raise RepositoryError(
-                    f"{name!r} has datasets with the keys {listing(keys)}; its keys cannot become "
-                    f"{listing(definition.keys)}: use a new stage"
-                )
-        if own is None or updated.to_yaml() != own.to_yaml():
-            repository.define(updated)
 
     def _make_context(self, overlay: Overlay | None = None) -> Context:
         starts: list[Repository] = [overlay] if overlay is not None else list(self._starts)
@@ -361,7 +272,7 @@ class Butler:
         data_id = context.complete(name, ref.data_id)
         branch = context.expand(name, data_id)
         if ref._pins is not None and ref._found is not None and "resolve" not in options:
-            located = self._as_put(context, branch, ref._found, ref._pins)
+            located = as_put(context, branch, ref._found, ref._pins)
         else:
             located = context.locate(branch, resolve)
         return self._read(
@@ -369,49 +280,7 @@ class Butler:
         )
 
     def _holder(self, found: Found) -> Found | None:
-        """Return where a dataset of a known UUID is recorded now: an open transaction's overlay counts as its output."""
-        context = self._current()
-        places = context.nearest_output() if found.repository is self._output else [found.repository]
-        for repository in places:
-            record = repository.registry.by_uuid(found.record.type, found.record.uuid, found.record.part)
-            if record is not None:
-                return Found(repository, record)
-        return None
-
-    def _pins_now(self, context: Context, found: Found) -> dict[UUID, list[Pin]]:
-        """Return the pins of a put composite, and of the composites among them."""
-        pins: dict[UUID, list[Pin]] = {}
-        waiting = [found]
-        while waiting:
-            here = waiting.pop()
-            if here.record.file is not None or here.record.uuid in pins:
-                continue
-            own = pins[here.record.uuid] = here.repository.registry.pins(here.record.type, here.record.uuid)
-            for pin in own:
-                if pin.uuid is not None and isinstance(context.definitions.types.get(pin.type), CompositeType):
-                    for repository in context.chain.order:
-                        record = repository.registry.by_uuid(pin.type, pin.uuid)
-                        if record is not None:
-                            waiting.append(Found(repository, record))
-                            break
-        return pins
-
-    def _as_put(
-        self, context: Context, branch: Any, found: Found, pins: dict[UUID, list[Pin]]
-    ) -> LocatedBranch:
-        """Locate a dataset by the UUIDs that its put had."""
-        exact = self._holder(found)
-        if exact is None:
-            raise DatasetNotFoundError(
-                f"{found.record.type} {found.record.data_id} with UUID {found.record.uuid} is gone from "
-                f"{found.repository.root}: it was purged, or its transaction was undone",
-                [found.repository.root],
-            )
-        if isinstance(branch, Leaf):
-            return Located(branch, "found", exact, pinned=True)
-        locator = context.locator("exact")
-        locator.frozen = pins
-        return locator.at(branch, exact)
+        return holder(self._current(), found)
 
     def _nearest(self, name: DatasetName, data_id: DataId) -> Found | None:
         context = self._current()
@@ -581,7 +450,7 @@ class Butler:
             self_contained=self_contained,
             check=check,
             discard=frozenset((discard,) if isinstance(discard, str) else discard),
-            precursors=self._precursors(context, precursors),
+            precursors=precursors_of(context, precursors),
             producer=self._producer,
         )
         put = Put(context, options)
@@ -599,30 +468,11 @@ class Butler:
             record = repository.registry.by_uuid(type_, uuid)
             if record is not None:
                 found = Found(repository, record)
-                pins = self._pins_now(context, found)
+                pins = pins_now(context, found)
                 # What a transaction put will be the output's: the overlay is gone by then.
                 lasting = Found(context.need_output(), record)
                 return DatasetRef(self, DatasetName.parse(type_), own_id, lasting, pins)
         raise RepositoryError(f"{type_} {own_id} was put, but another process has removed it from the registry since")
-
-    def _precursors(self, context: Context, refs: Iterable[DatasetRef]) -> list[Precursor]:
-        """Return the records of what something was made from; a composite that was never put counts by its leaves."""
-        found: list[Precursor] = []
-        for ref in refs:
-            if not isinstance(ref, DatasetRef):
-                raise ParameterError(f"precursors= takes DatasetRefs, not a {type(ref).__name__}")
-            holder = ref._find()
-            if holder is not None:
-                record = holder.record
-                found.append(Precursor(record.type, record.data_id, record.uuid, place_of(holder)))
-                continue
-            name = DatasetName.parse(ref.name)
-            branch = context.expand(name, context.complete(name, ref.data_id))
-            for leaf in located_leaves(context.locate(branch)):
-                if leaf.found is not None:
-                    record = leaf.found.record
-                    found.append(Precursor(record.type, record.data_id, record.uuid, place_of(leaf.found)))
-        return list(dict.fromkeys(found))
 
     def delete(
         self,
@@ -649,57 +499,16 @@ class Butler:
             name, full_id = DatasetName.parse(ref_or_name.name), dict(ref_or_name.data_id)
         else:
             name, full_id = self._resolve(context, ref_or_name, data_id, dataId, keys, strict=True)
-        branch = context.expand(name, full_id)
-        while isinstance(branch, Node) and branch.take:
-            branch = branch.branches[branch.take]
-        if isinstance(branch, Leaf) and not branch.part:
-            type_, own_id = branch.stored.name, branch.data_id
-        elif isinstance(branch, Node) and not branch.derive:
-            type_, own_id = branch.composite.name, branch.data_id
-        else:
-            raise AssemblyError(f"{str(name)!r} is a part of a dataset and cannot be deleted by itself")
-        locator = context.locator("nearest")
-        for repository in context.nearest_output():
-            record = locator.direct(repository, type_, own_id)
-            if record is not None:
-                break
-        else:
-            what = "it was never put as such; its components have names of their own" if isinstance(branch, Node) else (
-                "only datasets of the output can be deleted"
-            )  # fmt: skip
-            raise DatasetNotFoundError(f"{output.root} holds no {type_} {own_id}: {what}", [output.root])
         wanted = ref_or_name.uuid if isinstance(ref_or_name, DatasetRef) else None
-        if wanted is not None and wanted != record.uuid:
-            raise DatasetNotFoundError(
-                f"{type_} {own_id} with UUID {wanted} is not what {output.root} holds now (UUID {record.uuid})",
-                [output.root],
-            )
-
-        def in_use() -> None:
-            holders = [
-                holder
-                for repository in context.nearest_output()
-                for holder in (
-                    *repository.registry.pinned_by(type_, own_id, record.uuid),
-                    *repository.registry.used_in(type_, own_id, record.uuid),
-                )
-                if holder.uuid not in context.chain.hidden and holder.uuid != record.uuid
-            ]
-            if holders and not force:
-                named = listing(dict.fromkeys(f"{holder.type} {holder.data_id}" for holder in holders))
-                raise InUseError(
-                    f"{type_} {own_id} is not deleted: {named} in {output.root} is made of it. Delete that first, or "
-                    "say force=True (it stays readable for them until the trash is purged)"
-                )
-
-        staged = Staged(Changes(trashed=[(type_, record.uuid)]))
-        transaction: _Transaction | None = getattr(self._local, "transaction", None)
+        type_, uuid, in_use = stage_delete(context, name, full_id, wanted, force=force)
+        staged = Staged(Changes(trashed=[(type_, uuid)]))
         in_use()
+        transaction: _Transaction | None = getattr(self._local, "transaction", None)
         if transaction is None:
             output.registry.apply([staged.changes], in_use)
             return
         transaction.overlay.registry.apply([staged.changes])
-        transaction.context.chain.hidden.add(record.uuid)
+        transaction.context.chain.hidden.add(uuid)
         transaction.staged.append(staged)
 
     def ingest(
@@ -826,55 +635,8 @@ class Butler:
         context = self._current()
         full_name, standard = context.resolve(name, _one_of(data_id, dataId), keys)
         context.definitions.find(full_name)
-        allowed = {*context.planner.all_keys(full_name), *context.definitions.implied}
-        for key in standard:
-            if key not in allowed:
-                raise DataIdError(
-                    f"{str(full_name)!r} has no key {key!r}{did_you_mean(key, allowed)}; "
-                    f"its keys are: {listing(context.planner.all_keys(full_name))}"
-                )
-        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
-            raise ParameterError(f"limit={limit!r}: a number of datasets, zero or more")
-        relation = self._pure_aggregate(context, full_name, standard)
-        if relation is None:
-            relation = context.finder.relation(full_name, standard)
-        implied = {
-            key: given for key, given in context.definitions.implied.items() if set(given) <= set(relation.keys)
-        }
-        relation = relation.where(standard)
-        facts = self._facts(context, implied, where, standard)
-        rows = _filtered(relation, standard, where, facts, implied)
-        data_ids = sorted_data_ids(Relation(relation.keys, rows), _orders(order_by, relation.keys))
-        if limit is not None:
-            data_ids = data_ids[:limit]
+        data_ids = search(context, full_name, standard, where, order_by, limit)
         return Query(self, full_name, data_ids, {})
-
-    @staticmethod
-    def _pure_aggregate(context: Context, name: DatasetName, standard: Mapping[str, KeyValue]) -> Relation | None:
-        """Return the one data ID that was asked for, for an aggregate that has no keys of its own."""
-        definition = context.definitions.find(name)
-        if not isinstance(definition, CompositeType) or context.planner.keys(name) or name.component:
-            return None
-        components = context.planner.components(definition.name).values()
-        if not any(component.subset for component in components):
-            return None
-        given = {k: v for k, v in standard.items() if k in context.planner.all_keys(name)}
-        whole = context.is_whole(name, given)
-        return Relation(tuple(given), {tuple(given.values())} if whole else set())
-
-    @staticmethod
-    def _facts(
-        context: Context, implied: Mapping[str, tuple[str, ...]], where: str | None, standard: Mapping[str, KeyValue]
-    ) -> dict[str, dict[tuple[KeyValue, ...], KeyValue]]:
-        wanted = set(standard) & set(implied)
-        if where is not None:
-            wanted |= set(parse_where(where).names) & set(implied)
-        facts: dict[str, dict[tuple[KeyValue, ...], KeyValue]] = {}
-        for key in wanted:
-            facts[key] = {}
-            for repository in reversed(context.chain.order):
-                facts[key] |= repository.registry.implied_values(key)
-        return facts
 
     # What there is
 
@@ -910,7 +672,7 @@ class Butler:
     def define(self, policy: Mapping[str, Any] | str | Path) -> None:
         """Add definitions to the output repository; a name that exists may change its storage and template only."""
         output = self._current().need_output()
-        self._define(output, policy)
+        self._opening.define(output, policy)
         self._context = self._make_context()
 
     def alias(self, name: str, target: str) -> None:
@@ -922,83 +684,7 @@ def _reopen(arguments: dict[str, Any]) -> Butler:
     return Butler(**arguments)
 
 
-def _same_definition(a: Any, b: Any) -> bool:
-    from dataclasses import replace
-
-    from .definitions.model import Place
-
-    nowhere = Place("")
-    plain = [replace(d, place=nowhere, **({} if isinstance(d, PartOfType) else {"trusted": False})) for d in (a, b)]
-    return bool(repr(plain[0]) == repr(plain[1]) or plain[0] == plain[1])
-
-
-def _arguments_of(given: Any) -> list[RepositoryArgs]:
-    if given is None:
-        return []
-    if isinstance(given, RepositoryArgs):
-        return [given]
-    if isinstance(given, str | os.PathLike):
-        return [RepositoryArgs(given)]
-    if isinstance(given, Mapping):
-        known = ("root", "policy", "mode")
-        for key in given:
-            if key not in known:
-                raise RepositoryError(
-                    f"a repository given as a dict takes {listing(known)}, not {key!r}{did_you_mean(str(key), known)}"
-                )
-        if "root" not in given:
-            raise RepositoryError("a repository given as a dict needs 'root'")
-        return [RepositoryArgs(**given)]
-    if isinstance(given, Iterable):
-        return [argument for item in given for argument in _arguments_of(item)]
-    raise RepositoryError(f"a repository is a path, a URI, a dict or RepositoryArgs, not a {type(given).__name__}")
-
-
 def _one_of(data_id: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     if data_id is not None and other is not None:
         raise DataIdError("data_id and dataId are two spellings of one argument: give one of them")
     return data_id if data_id is not None else other
-
-
-def _orders(order_by: str | Sequence[str] | None, keys: Sequence[str]) -> list[tuple[str, bool]]:
-    if order_by is None:
-        return []
-    orders = []
-    for word in [order_by] if isinstance(order_by, str) else order_by:
-        key = word.lstrip("-+")
-        if key not in keys:
-            raise ParameterError(f"order_by={word!r}: no such key{did_you_mean(key, keys)}; there are: {listing(keys)}")
-        orders.append((key, word.startswith("-")))
-    return orders
-
-
-def _filtered(
-    relation: Relation,
-    standard: Mapping[str, KeyValue],
-    where: str | None,
-    facts: Mapping[str, Mapping[tuple[KeyValue, ...], KeyValue]],
-    implied: Mapping[str, tuple[str, ...]],
-) -> set[tuple[KeyValue, ...]]:
-    expression = None if where is None else parse_where(where)
-    if expression is not None:
-        known = [*relation.keys, *implied]
-        for name in expression.names:
-            if name not in known:
-                raise ParameterError(
-                    f"where={where!r}: no such key {name!r}{did_you_mean(name, known)}; there are: {listing(known)}"
-                )
-    asked = {key: value for key, value in standard.items() if key in facts}
-    if expression is None and not asked:
-        return relation.rows
-    kept = set()
-    for row in relation.rows:
-        values: dict[str, KeyValue | None] = dict(zip(relation.keys, row, strict=True))
-        for key, known_facts in facts.items():
-            # Facts are kept by their keys in alphabetical order.
-            values[key] = known_facts.get(tuple(values[other] for other in sorted(implied[key])))  # type: ignore[misc]
-        if any(values[key] != value for key, value in asked.items()):
-            continue
-        if expression is None or expression.evaluate(values):
-            kept.add(row)
-    return kept
-

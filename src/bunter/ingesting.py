@@ -5,12 +5,13 @@ from __future__ import annotations
 import glob
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
 from . import __version__, formats
+from .choices import check_choice
 from .context import Context
 from .dataid import DataId, KeyValue, check_value
 from .definitions.model import StoredType
@@ -23,20 +24,12 @@ from .reading import writing_of
 from .registry.interface import NewDataset, Record
 from .repository import Overlay
 from .templates import Template
-from .words import did_you_mean, listing
+from .words import listing
 
 MODES = ("direct", "copy", "move", "hardlink", "symlink")
 SCANS = ("none", "headers", "full")
 ON_EXISTS = ("error", "skip", "replace")
 Progress = Callable[[int, int], None]
-
-
-def check_choice(word: str, value: object, choices: Sequence[str]) -> None:
-    """Raise `ParameterError` if an option is not one of its choices."""
-    if value not in choices:
-        raise ParameterError(
-            f"{word}={value!r}{did_you_mean(str(value), choices)}; it is one of: {listing(choices)}"
-        )
 
 
 @dataclass(slots=True)

@@ -9,13 +9,12 @@ from typing import Literal, TypeAlias
 from uuid import UUID
 
 from .dataid import DataId
-from .errors import AmbiguousDatasetError
 from .plan import Absent, Branch, Gather, Leaf, Node, Planner
 from .registry.interface import Pin, Record
 from .repository import Chain, Repository
 
 Resolve: TypeAlias = Literal["pinned", "nearest", "exact"]
-State: TypeAlias = Literal["found", "absent", "missing", "gone"]
+State: TypeAlias = Literal["found", "absent", "missing", "gone", "ambiguous"]
 
 
 @dataclass(slots=True)
@@ -32,8 +31,9 @@ class Located:
 
     Attributes
     ----------
-    state : {"found", "absent", "missing", "gone"}
-        ``absent``: an optional component that is not there; ``gone``: what was pinned was purged.
+    state : {"found", "absent", "missing", "gone", "ambiguous"}
+        ``absent``: an optional component that is not there; ``gone``: what was pinned was purged; ``ambiguous``:
+        two repositories disagree.
     pinned : bool
         Whether a pin chose it.
     masks : UUID or None
@@ -280,8 +280,8 @@ class Locator:
         if not candidates:
             return Located(leaf, "absent" if optional else "missing", searched=searched)
         chosen = candidates[0]
-        if len(candidates) > 1:
-            self._agree(leaf, candidates)
+        if len(candidates) > 1 and (disagreement := self._disagreement(leaf, candidates)):
+            return Located(leaf, "ambiguous", note=disagreement, searched=searched)
         if chosen.found is None:
             return _without(leaf, chosen, searched)
         masks = None
@@ -295,9 +295,10 @@ class Locator:
                         break
         return Located(leaf, "found", chosen.found, chosen.pin is not None, masks, searched=searched)
 
-    def _agree(self, leaf: Leaf, candidates: Sequence[_Candidate]) -> None:
+    def _disagreement(self, leaf: Leaf, candidates: Sequence[_Candidate]) -> str:
+        """Return what is to be said of candidates that differ, nothing if all are the same."""
         if self.first:
-            return
+            return ""
         chosen = candidates[0]
         for other in candidates[1:]:
             a, b = chosen.found, other.found
@@ -305,12 +306,13 @@ class Locator:
                 continue
             if a is not None and b is not None and (a.record.uuid == b.record.uuid or self.same(a, b)):
                 continue
-            raise AmbiguousDatasetError(
+            return (
                 f"{leaf.name} {leaf.data_id} is in {chosen.repository.root} and, different, in "
                 f"{other.repository.root}; neither is made from the other, so neither masks the other. "
                 "Open one of them alone, put the right one into an output that has both as parents, "
                 "or take the first with on_conflict='first'"
             )
+        return ""
 
     def _list(self, gather: Gather, views: list[_View], data_ids: Callable[[], list[DataId]]) -> LocatedList:
         searched = tuple(repository.root for repository in self.chain.order)
@@ -379,10 +381,12 @@ def located_leaves(branch: LocatedBranch) -> Iterator[Located]:
             yield from located_leaves(member)
 
 
-def lacking(branch: LocatedBranch, name: str = "", optional: bool = False) -> Iterator[tuple[str, LocatedBranch]]:
-    """Walk over what a get would fail for: missing leaves, pins that are gone, empty lists."""
+def lacking(
+    branch: LocatedBranch, name: str = "", optional: bool = False
+) -> Iterator[tuple[str, Located | LocatedList]]:
+    """Walk over what a get would fail for: missing leaves, pins that are gone, disagreements, empty lists."""
     if isinstance(branch, Located):
-        if branch.state in ("missing", "gone"):
+        if branch.state in ("missing", "gone", "ambiguous"):
             yield name, branch
     elif isinstance(branch, LocatedNode):
         for inner_name, inner in branch.branches.items():
@@ -397,9 +401,9 @@ def lacking(branch: LocatedBranch, name: str = "", optional: bool = False) -> It
 
 
 def _is_incomplete(branch: LocatedBranch) -> bool:
-    """Tell whether something is missing; a pin of what is gone is worse than that, and not told away."""
+    """Tell whether something is missing; what is gone or ambiguous is worse than that, and not told away."""
     lacks = [inner for _, inner in lacking(branch)]
-    return bool(lacks) and not any(isinstance(inner, Located) and inner.state == "gone" for inner in lacks)
+    return bool(lacks) and all(isinstance(inner, LocatedList) or inner.state == "missing" for inner in lacks)
 
 
 def is_absent(branch: LocatedBranch) -> bool:

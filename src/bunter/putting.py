@@ -18,6 +18,7 @@ from .dataid import DataId, KeyValue, check_value
 from .definitions.derive import outer_keys
 from .definitions.model import ComponentDefinition, StoredType
 from .errors import (
+    AmbiguousDatasetError,
     AssemblyError,
     BunterError,
     ConflictError,
@@ -403,6 +404,9 @@ class Put:
         spared = self._discards(name) or not self.options.check
         if component.input_only or leaf.part:
             if not found:
+                for choice in choices:
+                    if isinstance(choice, Located) and choice.state == "ambiguous":
+                        raise AmbiguousDatasetError(choice.note)
                 raise DatasetNotFoundError(
                     f"{node.composite.name}.{name} is inputOnly and there is no {leaf.name} {leaf.data_id} to refer to"
                 )

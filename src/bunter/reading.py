@@ -14,7 +14,15 @@ from .cache import ComponentCache
 from .components import match_component
 from .dataid import DataId
 from .definitions.model import CompositeType, PartDefinition, StoredType
-from .errors import AssemblyError, BunterError, DatasetNotFoundError, FormatError, IntegrityError, ParameterError
+from .errors import (
+    AmbiguousDatasetError,
+    AssemblyError,
+    BunterError,
+    DatasetNotFoundError,
+    FormatError,
+    IntegrityError,
+    ParameterError,
+)
 from .formats.interface import About, Format
 from .formats.sharing import freeze
 from .locate import Found, Located, LocatedBranch, LocatedList, LocatedNode, is_absent, lacking
@@ -345,8 +353,17 @@ def disassembler_of(composite: CompositeType, opener: Opener) -> Disassembler | 
 
 
 def check_complete(located: LocatedBranch, name: str, data_id: Mapping[str, Any]) -> None:
-    """Raise `DatasetNotFoundError` if anything that is needed is missing; names all of it."""
+    """Raise `DatasetNotFoundError` if anything that is needed is missing; names all of it.
+
+    Raises
+    ------
+    AmbiguousDatasetError
+        If two repositories disagree about one.
+    """
     missing = list(lacking(located))
+    for _, branch in missing:
+        if isinstance(branch, Located) and branch.state == "ambiguous":
+            raise AmbiguousDatasetError(branch.note)
     if not missing:
         return
     lines: list[str] = []

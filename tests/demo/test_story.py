@@ -151,19 +151,17 @@ def test_sizes_out_of_range(tmp_path: Path, size: int) -> None:
     assert not (tmp_path / "new").exists()
 
 
-def test_missing_matplotlib_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from astropy.table import Table
-
-    from bunter import FormatUnavailableError
-    from bunter.demo.picture import draw
-
+def test_without_matplotlib_all_but_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    nothing = Table({"x": [1.0], "y": [1.0], "east": [0.1], "north": [0.1]})
-    with pytest.raises(FormatUnavailableError, match=r"bunter\[demo\]"):
-        draw(
-            tmp_path / "a.png",
-            sky.simulate(1, "N3", sky.true_stars(256, 1), 256, 1).exposure,
-            nothing,
-            nothing,
-            "title",
-        )
+    paper = io.StringIO()
+    outcome = run(tmp_path / "new", 256, console=Console(file=paper, width=10_000))
+    assert outcome.picture is None
+    assert "bunter[demo]" in paper.getvalue()
+    assert outcome.inputs_unchanged
+
+
+def test_run_leaves_astropy_as_it_was(told: tuple[Outcome, str]) -> None:
+    from astropy.utils import data, iers
+
+    assert iers.conf.auto_download is True
+    assert data.conf.allow_internet is True

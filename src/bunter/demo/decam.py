@@ -59,8 +59,10 @@ class Outcome:
 
     Attributes
     ----------
-    folder, picture : str
-        Where the repositories and the picture are.
+    folder : str
+        Where the repositories are.
+    picture : str or None
+        Where the picture is; None without matplotlib.
     ingested : dict
         Files of each dataset type.
     exposures : int
@@ -82,7 +84,7 @@ class Outcome:
     """
 
     folder: str
-    picture: str
+    picture: str | None
     ingested: dict[str, int]
     exposures: int
     error_before: str
@@ -203,16 +205,16 @@ def decam_story(folder: Path, source: Path, console: Console | None) -> Outcome:
     tell.say(f"calexp:legacyzpts.wcs  {1000 * seconds_wcs:7.1f} ms")
     tell.say(f"calexp:legacyzpts      {1000 * seconds_whole:7.1f} ms")
 
-    picture = folder / "residuals.png"
     # Drawn over the CCD that shows most of the stars.
     richest = exposures[max(range(len(exposures)), key=lambda n: len(seen.residuals_after[n]))]
-    _draw(picture, reader.get("calexp:cp", richest), seen, richest)
-    tell.step(f"Picture of the residuals: {picture}")
+    picture = tell.picture(
+        folder / "residuals.png", lambda path: _draw(path, reader.get("calexp:cp", richest), seen, richest)
+    )
     seconds = tell.seconds()
     tell.say(f"Done in {seconds:.1f} s. Look around: bunter ls calexp:legacyzpts --repo {later_root}")
     return Outcome(
         folder=str(folder),
-        picture=str(picture),
+        picture=None if picture is None else str(picture),
         ingested=ingested,
         exposures=len(exposures),
         error_before=refused,

@@ -33,6 +33,19 @@ class Teller:
         for line in str(text).splitlines() or [""]:
             self.console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
 
+    def picture(self, path: Path, draw: Callable[[Path], None]) -> Path | None:
+        """Draw a picture and say where it is, or, where matplotlib is missing, how to get one."""
+        from ..errors import FormatUnavailableError
+
+        try:
+            draw(path)
+        except FormatUnavailableError as error:
+            self.step("No picture of the residuals")
+            self.say(error)
+            return None
+        self.step(f"Picture of the residuals: {path}")
+        return path
+
     def seconds(self) -> float:
         """Return the seconds since the story began."""
         return time.perf_counter() - self._began

@@ -34,8 +34,10 @@ class Outcome:
 
     Attributes
     ----------
-    folder, picture : str
-        Where the repositories and the picture are.
+    folder : str
+        Where the repositories are.
+    picture : str or None
+        Where the picture is; None without matplotlib.
     error_before_fit : str
         What ``get("calexp:jointcal")`` said before the fit had run.
     plan : str
@@ -51,7 +53,7 @@ class Outcome:
     """
 
     folder: str
-    picture: str
+    picture: str | None
     error_before_fit: str
     plan: str
     bytes_written: int
@@ -139,9 +141,7 @@ def simulated_story(folder: Path, size: int, seed: int, console: Console | None)
     tell.say(f"calexp:jointcal.wcs  {1000 * seconds_wcs:7.1f} ms")
     tell.say(f"calexp:jointcal      {1000 * seconds_whole:7.1f} ms")
 
-    picture = folder / "residuals.png"
-    _draw(picture, reader, stars)
-    tell.step(f"Picture of the residuals: {picture}")
+    picture = tell.picture(folder / "residuals.png", lambda path: _draw(path, reader, stars))
 
     tell.step("The same on files of your own (they stay where they are)")
     tell.say(
@@ -153,7 +153,7 @@ def simulated_story(folder: Path, size: int, seed: int, console: Console | None)
     tell.say(f"Done in {seconds:.1f} s. Look around: bunter ls calexp:jointcal --repo {joint}")
     return Outcome(
         folder=str(folder),
-        picture=str(picture),
+        picture=None if picture is None else str(picture),
         error_before_fit=refused,
         plan=plan,
         bytes_written=bytes_in(written),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
 from ..formats.interface import Layout, Source
 
@@ -67,12 +68,36 @@ class WritableFiles(ReadableFiles, Protocol):
 
 
 class Draft(Protocol):
-    """A file that is being written."""
+    """A file that is being written; nobody sees it before it is published.
+
+    Attributes
+    ----------
+    stream : BinaryIO
+        Takes what is written; readable and seekable too.
+    size : int
+        Bytes; known once the file is finished.
+    checksum : str or None
+        XXH3-128 of the whole, hexadecimal; known once the file is finished.
+    published : str or None
+        The path that it got.
+    """
 
     stream: BinaryIO
+    size: int
+    checksum: str | None
+    published: str | None
 
-    def publish(self, taken: Any) -> str:
-        """Give the file its name and return it; a taken name gets the next mark."""
+    def finish(self) -> None:
+        """End the writing; `publish` does so too."""
+
+    def publish(self, taken: Callable[[str], bool]) -> str:
+        """Give the file its path, or the next mark of it that is free, and return it; published again it gets another.
+
+        Parameters
+        ----------
+        taken : callable
+            Tells whether a path is spoken for although no file has it.
+        """
 
     def drop(self) -> None:
-        """Remove it again, published or not."""
+        """Remove the file, published or not, so that nothing is left of it."""

@@ -20,7 +20,7 @@ from .interface import StoredFile
 
 _CHUNK = 1 << 22
 _DRAFT = ".part~"
-_ATTEMPTS = 5
+_ATTEMPTS = 100
 
 
 class LocalSource:
@@ -168,11 +168,11 @@ class LocalDraft:
         attempts = 0
         while True:
             attempts += 1
-            self._files.make_folder(folder)
             try:
+                self._files.make_folder(folder)
                 return open(self._temporary, "x+b")
             except OSError as error:
-                # Another put that failed may have tidied away the folder while it was empty.
+                # Another put that failed may have tidied away a folder while it was empty.
                 if not isinstance(error, FileNotFoundError) or attempts == _ATTEMPTS:
                     raise RepositoryError(f"{self._temporary} cannot be written: {error.strerror}") from error
 
@@ -312,8 +312,6 @@ class LocalFiles:
         except FileExistsError:
             if not os.path.isdir(folder):
                 raise RepositoryError(f"{folder} is a file where a folder is needed") from None
-        except OSError as error:
-            raise RepositoryError(f"the folder {folder} cannot be made: {error.strerror}") from error
         self._made.add(folder)
         self._unsynced.add(folder)
         self.touched(parent)

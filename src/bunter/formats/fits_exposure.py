@@ -52,7 +52,12 @@ class FitsExposure(FitsFormat):
     def write(self, obj: Any, out: BinaryIO, about: About) -> Layout:
         """Write an exposure; see `Format.write`."""
         parts = _taken_apart(obj, about)
-        layout = write(_hdus(self.name, parts, _origin_of(obj), about), out, about.name)
+        hdus = _hdus(self.name, parts, _origin_of(obj), about)
+        layout = write(hdus, out, about.name)
+        layout["parts"] = {}
+        for index, hdu in enumerate(hdus):
+            if hdu.part:
+                layout["parts"].setdefault(hdu.part, []).append(index)
         layout["planes"] = {name: _plane(value) for name, value in parts.items() if _is_plane(value)}
         return layout
 
@@ -140,6 +145,7 @@ class FitsExposure(FitsFormat):
         layout = file.layout(checksums)
         if not file.whole:
             layout["parts"] = _parts(file, {})
+            layout["planes"] = _planes(file, layout["parts"])
         return layout
 
 
@@ -225,6 +231,18 @@ def _parts(file: FitsFile, layout: Layout) -> dict[str, list[int]]:
         elif last is not None:
             # The tables of a WCS follow it.
             found[last].append(index)
+    return found
+
+
+def _planes(file: FitsFile, parts: Mapping[str, list[int]]) -> dict[str, list[Any]]:
+    """Return type and shape of the parts that are plain floats, which need no header to be read."""
+    found = {}
+    for name, (index, *_) in parts.items():
+        cards = file.cards(index)
+        plain = cards.text(KIND) == "plane" and file.hdus[index].kind == "image" and "BSCALE" not in cards
+        kind = {-32: "f4", -64: "f8"}.get(cards.integer("BITPIX") or 0)
+        if plain and kind and "BZERO" not in cards:
+            found[name] = [kind, list(shape_of(file, index))]
     return found
 
 

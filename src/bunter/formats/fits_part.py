@@ -39,7 +39,7 @@ class FitsPart(FitsFormat):
         """Read the component, or with ``bbox`` a rectangle of a plane; see `Format.read`."""
         self.check_parameters(parameters, self.parameters, about)
         file = FitsFile(source)
-        if not source.layout.get("parts"):
+        if recorded(source.layout) is None:
             check_stamp(file, self.name, about)
         if len(file.hdus) < 2:
             raise FormatError(f"{about.name}: {file.name} has no HDU with a component")

@@ -78,7 +78,6 @@ def write(hdus: Iterable[NewHdu], out: BinaryIO, name: str) -> Layout:
         If a header cannot hold what it should.
     """
     written: list[Hdu] = []
-    parts: dict[str, list[int]] = {}
     offset = 0
     for hdu in hdus:
         try:
@@ -92,8 +91,6 @@ def write(hdus: Iterable[NewHdu], out: BinaryIO, name: str) -> Layout:
             digest.update(piece)
             length += len(piece)
         out.write(bytes(-length % BLOCK))
-        if hdu.part:
-            parts.setdefault(hdu.part, []).append(len(written))
         written.append(
             Hdu(
                 offset,
@@ -107,7 +104,7 @@ def write(hdus: Iterable[NewHdu], out: BinaryIO, name: str) -> Layout:
             )
         )
         offset = written[-1].end
-    return {"hdus": to_layout(written), "parts": parts}
+    return {"hdus": to_layout(written)}
 
 
 def big_endian(array: npt.NDArray[Any], raw: np.dtype[Any], offset: int = 0) -> Data:
