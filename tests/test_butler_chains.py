@@ -295,7 +295,7 @@ def test_a_damaged_registry_is_a_repository_error(world: World) -> None:
     for file in (world.folder / "a").glob("registry.sqlite*"):
         file.unlink()
     (world.folder / "a/registry.sqlite").write_bytes(b"no database at all" * 100)
-    with pytest.raises(RepositoryError, match="registry.sqlite.*not a (database|registry)"):
+    with pytest.raises(RepositoryError, match=r"registry.sqlite.*not a (database|registry)"):
         world.reader("a").get("conf", visit=1)
 
 

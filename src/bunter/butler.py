@@ -12,6 +12,7 @@ from typing import Any
 
 from .cache import ComponentCache
 from .choices import check_choice
+from .committing import Staged, commit
 from .context import Context
 from .dataid import DataId, KeyValue
 from .definitions import Definitions
@@ -29,12 +30,13 @@ from .locate import Found, Located, LocatedBranch, LocatedNode, Resolve, lacking
 from .names import DatasetName
 from .opening import Opening, RepositoryArgs, arguments_of
 from .plan_view import Plan
-from .putting import Options, Put, Staged, commit
+from .putting import Put
 from .reading import Opener, Reader, check_complete
 from .refs import DatasetRef, DeferredDataset, Query
 from .registry.interface import Changes
 from .repository import Chain, Opened, Overlay, Repository, is_repository, resolve_root
 from .searching import search
+from .storing import Options
 from .tracing import as_put, holder, pins_now, precursors_of
 from .trust import Importer
 from .words import did_you_mean, listing

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from . import __version__, formats
 from .choices import check_choice
+from .committing import Staged, commit
 from .context import Context
 from .dataid import DataId, KeyValue, check_value
 from .definitions.model import StoredType
@@ -19,7 +20,6 @@ from .errors import AssemblyError, BunterError, DataIdError, DatasetExistsError,
 from .files.interface import StoredFile
 from .files.local import LocalDraft, LocalSource, checksum_of
 from .formats.interface import About, Format
-from .putting import Staged, commit
 from .reading import writing_of
 from .registry.interface import NewDataset, Record
 from .repository import Overlay

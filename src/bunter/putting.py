@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid4
 
-from . import __version__
-from .assembly import members_of, parts_to_strip, stripped, take_apart
+from .assembly import members_of, parts_to_strip, take_apart
+from .committing import commit
 from .comparing import read_leaf, same_as_stored
 from .components import match_component
 from .context import Context
@@ -20,86 +18,20 @@ from .definitions.model import ComponentDefinition, StoredType
 from .errors import (
     AmbiguousDatasetError,
     AssemblyError,
-    BunterError,
     ConflictError,
     DataIdError,
     DatasetExistsError,
     DatasetNotFoundError,
-    FormatError,
-    IntegrityError,
-    RepositoryError,
 )
-from .files.interface import StoredFile
-from .files.local import LocalDraft
-from .formats import find as find_format
 from .locate import Found, Located, LocatedBranch, LocatedList, LocatedNode, lacking
 from .members import data_ids_of
 from .names import DatasetName
 from .plan import Absent, Branch, Gather, Leaf, Node
-from .reading import check_complete, disassembler_of, writing_of
-from .registry.interface import Changes, DatasetTaken, NewDataset, PathTaken, Pin, Precursor, Record
-from .repository import Overlay, Repository
+from .reading import check_complete, disassembler_of
+from .registry.interface import NewDataset, Pin
+from .repository import Overlay
+from .storing import Options, Stored, Storer, place_of
 from .words import did_you_mean, listing
-
-
-@dataclass(slots=True)
-class Options:
-    """How a put is meant.
-
-    Attributes
-    ----------
-    discard : frozenset of str
-        Components whose changes in memory may be lost: what is stored is kept.
-    """
-
-    replace: bool = False
-    self_contained: bool = False
-    check: bool = True
-    discard: frozenset[str] = frozenset()
-    precursors: Sequence[Precursor] = ()
-    producer: str = ""
-
-
-@dataclass(slots=True)
-class Staged:
-    """What a put has prepared: files that are there, rows that are not visible yet.
-
-    Attributes
-    ----------
-    values : dict
-        UUID of a new dataset -> (leaf, object, stripped components), to compare with a winner.
-    """
-
-    changes: Changes = field(default_factory=Changes)
-    drafts: list[LocalDraft] = field(default_factory=list)
-    values: dict[UUID, tuple[Leaf, Any, list[str]]] = field(default_factory=dict)
-
-    def drop(self) -> None:
-        """Remove every file that was prepared."""
-        for draft in self.drafts:
-            draft.drop()
-        self.drafts.clear()
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """What became of one component: the dataset that holds it, or that it is absent."""
-
-    type: str
-    data_id: DataId
-    uuid: UUID | None
-    part: str
-    place: str
-
-    def pin(self, component: str, member: DataId | None = None) -> Pin:
-        """Return the pin of it."""
-        return Pin(component, member, self.type, self.data_id, self.uuid, self.part, self.place)
-
-
-def place_of(found: Found) -> str:
-    """Return where a dataset is, for messages of later."""
-    path = found.record.file.path if found.record.file is not None else "composite"
-    return f"{found.repository.root}: {path}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,19 +57,17 @@ class Put:
     def __init__(self, context: Context, options: Options) -> None:
         self.context = context
         self.options = options
-        self.output = context.need_output()
-        self.staged = Staged()
-        self._now = time.time_ns() // 1000
-        self._by = f"bunter {__version__}" + (f"; {options.producer}" if options.producer else "")
-        self._data_id: Mapping[str, KeyValue] = {}
+        self.store = Storer(context, options)
+        self.output = self.store.output
+        self.staged = self.store.staged
         self._outer: list[_Outer] = []
 
     def stage(self, obj: Any, name: DatasetName, data_id: Mapping[str, KeyValue]) -> tuple[str, DataId, UUID]:
         """Stage an object under a name; return the type, the data ID and the UUID that it will have."""
-        self._data_id = data_id
+        self.store.data_id = data_id
         _refuse_cutout(obj, name)
         branch = self.context.expand(name, data_id)
-        self._note_implied(data_id)
+        self.store.note_implied(data_id)
         return self._target(obj, name, branch)
 
     def _target(self, obj: Any, name: DatasetName, branch: Branch) -> tuple[str, DataId, UUID]:
@@ -178,103 +108,17 @@ class Put:
 
     # Stored datasets
 
-    def _exists(self, type_: str, data_id: DataId) -> Found | None:
-        locator = self.context.locator("nearest")
-        for repository in self.context.nearest_output():
-            record = locator.direct(repository, type_, data_id)
-            if record is not None:
-                return Found(repository, record)
-        return None
-
     def _put_leaf(self, obj: Any, leaf: Leaf) -> tuple[str, DataId, UUID]:
-        existing = self._exists(leaf.stored.name, leaf.data_id)
+        existing = self.store.exists(leaf.stored.name, leaf.data_id)
         if existing is not None:
             if same_as_stored(self.context.opener, obj, leaf, existing, []):
                 return leaf.stored.name, leaf.data_id, existing.record.uuid
             if not self.options.replace:
-                raise self._exists_error(leaf.stored.name, existing)
-        new = self._write(obj, leaf, [], replaces=existing is not None)
+                raise self.store.exists_error(leaf.stored.name, existing)
+        new = self.store.write(obj, leaf, [], replaces=existing is not None)
         new.precursors = self.options.precursors
         self.staged.changes.repins.append((leaf.stored.name, leaf.data_id, new.uuid))
         return leaf.stored.name, leaf.data_id, new.uuid
-
-    def _exists_error(self, name: str, existing: Found) -> DatasetExistsError:
-        return DatasetExistsError(
-            f"{name} {existing.record.data_id} exists in {existing.repository.root} with other content "
-            f"({place_of(existing)}, UUID {existing.record.uuid}); nothing was written. To replace it say replace=True"
-        )
-
-    def _write(self, value: Any, leaf: Leaf, strip: list[str], *, replaces: bool) -> NewDataset:
-        stored = leaf.stored
-        format_ = find_format(stored.storage)
-        if not format_.writes or stored.path_fields or stored.template is None or stored.each is not None:
-            why = f"{stored.storage} only reads" if not format_.writes else "its files are only ingested"
-            raise AssemblyError(f"{stored.name!r} cannot be put: {why}. Define a type with another storage for it")
-        if stored.template.text.endswith((".gz", ".bz2")):
-            raise AssemblyError(
-                f"{stored.name!r} cannot be put: its template ends in .gz or .bz2, which are only read; "
-                "compressed files are ingested"
-            )
-        component = DatasetName.parse(stored.name).component
-        about = self.context.opener.about_new(stored, leaf.data_id, component[-1] if component else None)
-        path = stored.template.format(self._template_values(stored, leaf.data_id))
-        draft = self.output.files.draft(path)
-        self.staged.drafts.append(draft)
-        try:
-            layout = format_.write(stripped(value, strip) if strip else value, draft.stream, about)
-            draft.finish()
-            published = draft.publish(self._path_taken)
-        except (BunterError, MemoryError):
-            raise
-        except OSError as error:
-            raise _write_error(error, about.name, self.output) from error
-        except Exception as error:
-            raise FormatError(
-                f"{about.name} cannot be written as {format_.name}: {type(error).__name__}: {error}"
-            ) from error
-        file = StoredFile(published, True, draft.size, None, draft.checksum, layout)
-        new = NewDataset(
-            stored.name,
-            {key: self.context.definitions.key_types[key] for key in stored.keys},
-            leaf.data_id,
-            uuid4(),
-            file,
-            writing_of(stored, about.component),
-            self._now,
-            self._by,
-            replaces=replaces,
-        )
-        self.staged.changes.datasets.append(new)
-        self.staged.values[new.uuid] = leaf, value, strip
-        return new
-
-    def _path_taken(self, path: str) -> bool:
-        return any(repository.registry.path_taken(path) for repository in self.context.nearest_output())
-
-    def _template_values(self, stored: StoredType, data_id: DataId) -> dict[str, KeyValue]:
-        assert stored.template is not None
-        values = dict(data_id)
-        for key in stored.template.fields:
-            if key in values:
-                continue
-            if key in self._data_id:
-                values[key] = self._data_id[key]
-                continue
-            given = {other: values[other] for other in self.context.definitions.implied.get(key, ())}
-            known = self.context.implied_value(key, given) if given else None
-            if known is None:
-                raise DataIdError(
-                    f"{stored.name} {data_id}: the file name needs {key!r}, which is implied by "
-                    f"{listing(given)} but not known yet: give it in the data ID this once"
-                )
-            values[key] = known
-        return values
-
-    def _note_implied(self, data_id: Mapping[str, KeyValue]) -> None:
-        for key, given in self.context.definitions.implied.items():
-            if key in data_id and all(other in data_id for other in given):
-                fact = key, tuple((other, data_id[other]) for other in given)
-                self.staged.changes.implied[fact] = data_id[key]
 
     # Composites
 
@@ -400,13 +244,13 @@ class Put:
             return self._nested(node, component, branch, value, choices, path, member)
         for choice in found:
             if same_as_stored(self.context.opener, value, leaf, choice, strip):
-                return [self._referenced(leaf, choice).pin(path, member)]
+                return [self.store.referenced(leaf, choice).pin(path, member)]
         spared = self._discards(name) or not self.options.check
         if component.input_only or leaf.part:
             if not found:
-                for choice in choices:
-                    if isinstance(choice, Located) and choice.state == "ambiguous":
-                        raise AmbiguousDatasetError(choice.note)
+                for other in choices:
+                    if isinstance(other, Located) and other.state == "ambiguous":
+                        raise AmbiguousDatasetError(other.note)
                 raise DatasetNotFoundError(
                     f"{node.composite.name}.{name} is inputOnly and there is no {leaf.name} {leaf.data_id} to refer to"
                 )
@@ -416,19 +260,19 @@ class Put:
                     f"{found[0].repository.root}, but is inputOnly: these {_what(value)} would be lost. Nothing was "
                     f"written. Put it under a name of its own, or keep what is stored with discard=[{name!r}]"
                 )
-            return [self._referenced(leaf, found[0]).pin(path, member)]
+            return [self.store.referenced(leaf, found[0]).pin(path, member)]
         return [self._write_component(node, component, leaf, value, strip).pin(path, member)]
 
     def _write_component(
         self, node: Node, component: ComponentDefinition, leaf: Leaf, value: Any, strip: list[str]
     ) -> Stored:
         name = component.name
-        existing = self._exists(leaf.stored.name, leaf.data_id)
+        existing = self.store.exists(leaf.stored.name, leaf.data_id)
         if existing is not None:
             if self._discards(name):
-                return self._referenced(leaf, existing)
+                return self.store.referenced(leaf, existing)
             self._may_replace(node, name, leaf, value, existing)
-        new = self._write(value, leaf, strip, replaces=existing is not None)
+        new = self.store.write(value, leaf, strip, replaces=existing is not None)
         assert new.file is not None
         return Stored(leaf.stored.name, leaf.data_id, new.uuid, "", f"{self.output.root}: {new.file.path}")
 
@@ -443,7 +287,7 @@ class Put:
                 f"it by its own name: put(..., {leaf.stored.name!r}, replace=True)"
             )
         if not self.options.replace:
-            raise self._exists_error(leaf.stored.name, existing)
+            raise self.store.exists_error(leaf.stored.name, existing)
         self._refuse_pinned(node, name, existing)
 
     def _is_shared(self, node: Node, name: str, keys: Sequence[str]) -> bool:
@@ -481,7 +325,8 @@ class Put:
                     self._compare_nested(node, component, branch, value, choice)
                     return self._reference(path, choice, member)
             check_complete(choices[-1], f"{node.composite.name}.{component.name}", node.data_id)
-        shared = self._is_shared(node, component.name, self.context.planner.keys(DatasetName.parse(branch.composite.name)))
+        keys = self.context.planner.keys(DatasetName.parse(branch.composite.name))
+        shared = self._is_shared(node, component.name, keys)
         self._outer.append(_Outer(node, component.name, shared))
         type_, data_id, uuid = self._put_node(value, branch)
         self._outer.pop()
@@ -565,11 +410,6 @@ class Put:
 
     # References
 
-    def _referenced(self, leaf: Leaf, found: Found) -> Stored:
-        if self.options.self_contained and found.repository not in self.context.nearest_output():
-            self._copy_here(found)
-        return Stored(found.record.type, leaf.data_id, found.record.uuid, leaf.part, place_of(found))
-
     def _reference(self, path: str, choice: LocatedBranch, member: DataId | None = None) -> list[Pin]:
         """Pin what was located, a composite by itself if it was put, else leaf by leaf."""
         if isinstance(choice, Located):
@@ -578,7 +418,7 @@ class Put:
                     leaf = choice.leaf
                     return [Pin(path, member, leaf.stored.name, leaf.data_id, None, leaf.part, "")]
                 return []
-            return [self._referenced(choice.leaf, choice.found).pin(path, member)]
+            return [self.store.referenced(choice.leaf, choice.found).pin(path, member)]
         if isinstance(choice, LocatedList):
             return [pin for data_id, branch in choice.members for pin in self._reference(path, branch, data_id)]
         node = choice.node
@@ -591,49 +431,11 @@ class Put:
             return [Pin(path, member, node.composite.name, node.data_id, None, "", "")]
         return [pin for name, inner in choice.branches.items() for pin in self._reference(f"{path}.{name}", inner)]
 
-    def _copy_here(self, found: Found) -> None:
-        """Copy a referenced file into the output, its UUID kept."""
-        record = found.record
-        if record.file is None or any(new.uuid == record.uuid for new in self.staged.changes.datasets):
-            return
-        source = found.repository.open_file(record.file)
-        stored = self.context.definitions.types.get(record.type)
-        name = record.file.path if record.file.owned else record.file.path.rsplit("/", 1)[-1]
-        draft = self.output.files.draft(name)
-        self.staged.drafts.append(draft)
-        try:
-            at, step = 0, 1 << 24
-            while at < source.size:
-                draft.stream.write(source.read_range(at, min(step, source.size - at)))
-                at += step
-            draft.finish()
-            path = draft.publish(self._path_taken)
-        except OSError as error:
-            raise _write_error(error, f"{record.type} {record.data_id}", self.output) from error
-        finally:
-            source.close()
-        if record.file.checksum is not None and draft.checksum != record.file.checksum:
-            raise IntegrityError(f"{source.name} is not the file that was written (its checksum differs); not copied")
-        kinds = self.context.definitions.key_types
-        self.staged.changes.datasets.append(
-            NewDataset(
-                record.type,
-                {key: kinds[key] for key in (stored.keys if isinstance(stored, StoredType) else record.data_id)},
-                record.data_id,
-                record.uuid,
-                StoredFile(path, True, draft.size, None, draft.checksum, record.file.layout),
-                record.writing,
-                record.written_at,
-                record.written_by,
-                live=self._exists(record.type, record.data_id) is None,
-            )
-        )
-
     # The composite itself
 
     def _record_composite(self, node: Node, pins: list[Pin]) -> tuple[str, DataId, UUID]:
         composite = node.composite
-        existing = self._exists(composite.name, node.data_id)
+        existing = self.store.exists(composite.name, node.data_id)
         replaces = False
         if existing is not None:
             if self._same_pins(existing, pins):
@@ -661,8 +463,8 @@ class Put:
             uuid4(),
             None,
             None,
-            self._now,
-            self._by,
+            self.store.now,
+            self.store.by,
             replaces=replaces,
             pins=pins,
             precursors=self.options.precursors,
@@ -690,76 +492,6 @@ class Put:
         return commit(self.context, [self.staged])
 
 
-def commit(context: Context, all_staged: Sequence[Staged]) -> dict[UUID, UUID]:
-    """Make staged changes visible in the output in one short transaction."""
-    output = context.need_output()
-    given_way: dict[UUID, UUID] = {}
-    while True:
-        all_changes = [staged.changes for staged in all_staged]
-        if not any(all_changes):
-            return given_way
-        try:
-            output.registry.apply(all_changes)
-            return given_way
-        except PathTaken as taken:
-            _next_mark(output, all_staged, taken.path)
-        except DatasetTaken as taken:
-            given_way[taken.new.uuid] = _give_way(context, all_staged, taken.new, taken.existing)
-
-
-def _next_mark(output: Repository, all_staged: Sequence[Staged], path: str) -> None:
-    for staged in all_staged:
-        for new in staged.changes.datasets:
-            if new.file is not None and new.file.owned and new.file.path == path:
-                for draft in staged.drafts:
-                    if draft.published == path:
-                        moved = draft.publish(output.registry.path_taken)
-                        output.files.sync()
-                        new.file = replace(new.file, path=moved)
-                        return
-    raise RepositoryError(f"the path {path} is taken by another dataset of {output.root}")
-
-
-def _give_way(context: Context, all_staged: Sequence[Staged], new: NewDataset, existing: Record) -> UUID:
-    """Compare with the winner of a race; reference it if it is the same."""
-    output = context.need_output()
-    winner = Found(output, existing)
-    if new.file is None:
-        recorded = output.registry.pins(existing.type, existing.uuid)
-        same = {(p.component, p.member, p.uuid, p.part) for p in recorded} == {
-            (p.component, p.member, p.uuid, p.part) for p in new.pins or ()
-        }
-    elif (
-        existing.file is not None
-        and existing.writing == new.writing
-        and existing.file.checksum is not None
-        and existing.file.checksum == new.file.checksum
-    ):
-        same = True
-    else:
-        staged_value = next((s.values[new.uuid] for s in all_staged if new.uuid in s.values), None)
-        same = staged_value is not None and same_as_stored(
-            context.opener, staged_value[1], staged_value[0], winner, staged_value[2]
-        )
-    if not same:
-        raise DatasetExistsError(
-            f"{new.type} {new.data_id} was put into {output.root} by somebody else meanwhile, with other content "
-            f"(UUID {existing.uuid}); nothing of this put was kept"
-        )
-    for staged in all_staged:
-        if new in staged.changes.datasets:
-            staged.changes.datasets.remove(new)
-            if new.file is not None:
-                for draft in staged.drafts:
-                    if draft.published == new.file.path:
-                        draft.drop()
-        staged.changes.repins = [r for r in staged.changes.repins if r[2] != new.uuid]
-        for other in staged.changes.datasets:
-            if other.pins is not None:
-                other.pins = [replace(p, uuid=existing.uuid) if p.uuid == new.uuid else p for p in other.pins]
-    return existing.uuid
-
-
 def _leaf_of(branch: Branch, choices: list[LocatedBranch]) -> tuple[Leaf | None, list[Found]]:
     """Return the leaf that a branch comes down to and where it was found, if it is one leaf."""
     found: dict[UUID, Found] = {}
@@ -783,10 +515,3 @@ def _refuse_cutout(obj: Any, name: DatasetName) -> None:
 
 def _what(value: Any) -> str:
     return "pixels" if hasattr(value, "shape") and hasattr(value, "dtype") else "values"
-
-
-def _write_error(error: OSError, name: str, output: Repository) -> RepositoryError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return RepositoryError(f"{name} was not written: the disk of {output.root} is full ({error.strerror})")
-    return RepositoryError(f"{name} was not written into {output.root}: {error.strerror or error}")
-

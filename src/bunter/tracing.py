@@ -11,9 +11,9 @@ from .errors import DatasetNotFoundError, ParameterError
 from .locate import Found, Located, LocatedBranch, located_leaves
 from .names import DatasetName
 from .plan import Branch, Leaf
-from .putting import place_of
 from .refs import DatasetRef
 from .registry.interface import Pin, Precursor
+from .storing import place_of
 
 
 def holder(context: Context, found: Found) -> Found | None:

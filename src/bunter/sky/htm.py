@@ -38,7 +38,7 @@ def pixel(point: Vector, level: int) -> int:
     Examples
     --------
     >>> pixel((0.6, 0.0, 0.8), 0), pixel((0.6, 0.0, 0.8), 7)
-    (15, 253269)
+    (15, 251032)
     """
     x, y, z = point
     number, a, b, c = _ROOTS[z >= 0.0, y >= 0.0, x >= 0.0]

@@ -1,0 +1,235 @@
+"""Storing one dataset: write what is new, or refer to what is there."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+from . import __version__
+from .assembly import stripped
+from .committing import Staged
+from .context import Context
+from .dataid import DataId, KeyValue
+from .definitions.model import StoredType
+from .errors import (
+    AssemblyError,
+    BunterError,
+    DataIdError,
+    DatasetExistsError,
+    FormatError,
+    IntegrityError,
+    RepositoryError,
+)
+from .files.interface import StoredFile
+from .formats import find as find_format
+from .locate import Found
+from .names import DatasetName
+from .plan import Leaf
+from .reading import writing_of
+from .registry.interface import NewDataset, Pin, Precursor
+from .repository import Repository
+from .words import listing
+
+
+@dataclass(slots=True)
+class Options:
+    """How a put is meant.
+
+    Attributes
+    ----------
+    discard : frozenset of str
+        Components whose changes in memory may be lost: what is stored is kept.
+    """
+
+    replace: bool = False
+    self_contained: bool = False
+    check: bool = True
+    discard: frozenset[str] = frozenset()
+    precursors: Sequence[Precursor] = ()
+    producer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of one component: the dataset that holds it, or that it is absent."""
+
+    type: str
+    data_id: DataId
+    uuid: UUID | None
+    part: str
+    place: str
+
+    def pin(self, component: str, member: DataId | None = None) -> Pin:
+        """Return the pin of it."""
+        return Pin(component, member, self.type, self.data_id, self.uuid, self.part, self.place)
+
+
+def place_of(found: Found) -> str:
+    """Return where a dataset is, for messages of later."""
+    path = found.record.file.path if found.record.file is not None else "composite"
+    return f"{found.repository.root}: {path}"
+
+
+class Storer:
+    """Writes and references stored datasets for one put.
+
+    Parameters
+    ----------
+    context : Context
+        Of the Butler's call.
+    options : Options
+        How it is meant.
+    """
+
+    def __init__(self, context: Context, options: Options) -> None:
+        self.context = context
+        self.options = options
+        self.output = context.need_output()
+        self.staged = Staged()
+        self.data_id: Mapping[str, KeyValue] = {}
+        self.now = time.time_ns() // 1000
+        self.by = f"bunter {__version__}" + (f"; {options.producer}" if options.producer else "")
+
+    def exists(self, type_: str, data_id: DataId) -> Found | None:
+        """Return the dataset of a type and data ID that the output holds, or a transaction of ours has put."""
+        locator = self.context.locator("nearest")
+        for repository in self.context.nearest_output():
+            record = locator.direct(repository, type_, data_id)
+            if record is not None:
+                return Found(repository, record)
+        return None
+
+    def exists_error(self, name: str, existing: Found) -> DatasetExistsError:
+        """Return the error for a dataset that would be overwritten."""
+        return DatasetExistsError(
+            f"{name} {existing.record.data_id} exists in {existing.repository.root} with other content "
+            f"({place_of(existing)}, UUID {existing.record.uuid}); nothing was written. To replace it say replace=True"
+        )
+
+    def write(self, value: Any, leaf: Leaf, strip: list[str], *, replaces: bool) -> NewDataset:
+        """Write an object, without some of its components, into a file of its own; not visible yet."""
+        stored = leaf.stored
+        format_ = find_format(stored.storage)
+        if not format_.writes or stored.path_fields or stored.template is None or stored.each is not None:
+            why = f"{stored.storage} only reads" if not format_.writes else "its files are only ingested"
+            raise AssemblyError(f"{stored.name!r} cannot be put: {why}. Define a type with another storage for it")
+        if stored.template.text.endswith((".gz", ".bz2")):
+            raise AssemblyError(
+                f"{stored.name!r} cannot be put: its template ends in .gz or .bz2, which are only read; "
+                "compressed files are ingested"
+            )
+        component = DatasetName.parse(stored.name).component
+        about = self.context.opener.about_new(stored, leaf.data_id, component[-1] if component else None)
+        path = stored.template.format(self._template_values(stored, leaf.data_id))
+        draft = self.output.files.draft(path)
+        self.staged.drafts.append(draft)
+        try:
+            layout = format_.write(stripped(value, strip) if strip else value, draft.stream, about)
+            draft.finish()
+            published = draft.publish(self._path_taken)
+        except (BunterError, MemoryError):
+            raise
+        except OSError as error:
+            raise _write_error(error, about.name, self.output) from error
+        except Exception as error:
+            raise FormatError(
+                f"{about.name} cannot be written as {format_.name}: {type(error).__name__}: {error}"
+            ) from error
+        file = StoredFile(published, True, draft.size, None, draft.checksum, layout)
+        new = NewDataset(
+            stored.name,
+            {key: self.context.definitions.key_types[key] for key in stored.keys},
+            leaf.data_id,
+            uuid4(),
+            file,
+            writing_of(stored, about.component),
+            self.now,
+            self.by,
+            replaces=replaces,
+        )
+        self.staged.changes.datasets.append(new)
+        self.staged.values[new.uuid] = leaf, value, strip
+        return new
+
+    def _path_taken(self, path: str) -> bool:
+        return any(repository.registry.path_taken(path) for repository in self.context.nearest_output())
+
+    def _template_values(self, stored: StoredType, data_id: DataId) -> dict[str, KeyValue]:
+        assert stored.template is not None
+        values = dict(data_id)
+        for key in stored.template.fields:
+            if key in values:
+                continue
+            if key in self.data_id:
+                values[key] = self.data_id[key]
+                continue
+            given = {other: values[other] for other in self.context.definitions.implied.get(key, ())}
+            known = self.context.implied_value(key, given) if given else None
+            if known is None:
+                raise DataIdError(
+                    f"{stored.name} {data_id}: the file name needs {key!r}, which is implied by "
+                    f"{listing(given)} but not known yet: give it in the data ID this once"
+                )
+            values[key] = known
+        return values
+
+    def note_implied(self, data_id: Mapping[str, KeyValue]) -> None:
+        """Record the implied keys that a data ID gives."""
+        for key, given in self.context.definitions.implied.items():
+            if key in data_id and all(other in data_id for other in given):
+                fact = key, tuple((other, data_id[other]) for other in given)
+                self.staged.changes.implied[fact] = data_id[key]
+
+    def referenced(self, leaf: Leaf, found: Found) -> Stored:
+        """Refer to a dataset that is there; copy it first if the put is to be self-contained."""
+        if self.options.self_contained and found.repository not in self.context.nearest_output():
+            self._copy_here(found)
+        return Stored(found.record.type, leaf.data_id, found.record.uuid, leaf.part, place_of(found))
+
+    def _copy_here(self, found: Found) -> None:
+        """Copy a referenced file into the output, its UUID kept."""
+        record = found.record
+        if record.file is None or any(new.uuid == record.uuid for new in self.staged.changes.datasets):
+            return
+        source = found.repository.open_file(record.file)
+        stored = self.context.definitions.types.get(record.type)
+        name = record.file.path if record.file.owned else record.file.path.rsplit("/", 1)[-1]
+        draft = self.output.files.draft(name)
+        self.staged.drafts.append(draft)
+        try:
+            at, step = 0, 1 << 24
+            while at < source.size:
+                draft.stream.write(source.read_range(at, min(step, source.size - at)))
+                at += step
+            draft.finish()
+            path = draft.publish(self._path_taken)
+        except OSError as error:
+            raise _write_error(error, f"{record.type} {record.data_id}", self.output) from error
+        finally:
+            source.close()
+        if record.file.checksum is not None and draft.checksum != record.file.checksum:
+            raise IntegrityError(f"{source.name} is not the file that was written (its checksum differs); not copied")
+        kinds = self.context.definitions.key_types
+        self.staged.changes.datasets.append(
+            NewDataset(
+                record.type,
+                {key: kinds[key] for key in (stored.keys if isinstance(stored, StoredType) else record.data_id)},
+                record.data_id,
+                record.uuid,
+                StoredFile(path, True, draft.size, None, draft.checksum, record.file.layout),
+                record.writing,
+                record.written_at,
+                record.written_by,
+                live=self.exists(record.type, record.data_id) is None,
+            )
+        )
+
+
+def _write_error(error: OSError, name: str, output: Repository) -> RepositoryError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return RepositoryError(f"{name} was not written: the disk of {output.root} is full ({error.strerror})")
+    return RepositoryError(f"{name} was not written into {output.root}: {error.strerror or error}")

@@ -1,0 +1,369 @@
+"""Transactions: all visible together at the end, or nothing (design 4)."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bunter import Butler, ConflictError, DatasetExistsError, DatasetNotFoundError, InUseError, RepositoryError
+from tests.core_support import ID, Pair, World, making_world, pair_policy, raised, write_json
+
+POLICY = pair_policy("Pair") + '  conf: {python: dict, storage: Json, template: "conf/{visit:d}.json"}\n'
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with making_world(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def butler(world: World) -> Butler:
+    return world.butler("a", POLICY)
+
+
+def test_rows_become_visible_together_at_the_end(world: World, butler: Butler) -> None:
+    other = world.reader("a")
+    with butler.transaction():
+        butler.put({"n": 1}, "conf", visit=1)
+        butler.put(Pair({"n": 1}, {"z": 1}), "pair", ID)
+        assert butler.get("conf", visit=1) == {"n": 1}
+        assert butler.exists("pair", ID)
+        assert butler.query("conf").count() == 1
+        assert butler.query("pair").data_ids == [ID]
+        assert not other.exists("conf", visit=1)
+        assert not other.exists("wcs", ID)
+        assert other.query("conf").count() == 0
+        # Files are written at once.
+        assert len(world.files("a")) == 3
+    assert other.get("conf", visit=1) == {"n": 1}
+    assert other.get("pair", ID) == butler.get("pair", ID) == Pair({"n": 1}, {"z": 1})
+    assert other.query("pair").data_ids == [ID]
+
+
+def test_an_error_undoes_all(world: World, butler: Butler) -> None:
+    butler.put({"n": 0}, "conf", visit=0)
+
+    def job() -> None:
+        with butler.transaction():
+            butler.put({"n": 1}, "conf", visit=1)
+            butler.put({"n": 9}, "conf", visit=0, replace=True)
+            butler.put(Pair({"n": 1}, {"z": 1}), "pair", ID)
+            raise KeyError("mine")
+
+    assert isinstance(raised(job), KeyError)
+    assert world.files("a") == ["conf/0.json"]
+    assert butler.get("conf", visit=0) == {"n": 0}
+    assert not butler.exists("conf", visit=1)
+    assert not butler.exists("pair", ID)
+    butler.put({"n": 1}, "conf", visit=1)
+    assert butler.get("conf", visit=1) == {"n": 1}
+
+
+def test_an_error_of_ours_inside_that_is_caught_undoes_nothing(butler: Butler) -> None:
+    butler.put({"n": 0}, "conf", visit=0)
+    with butler.transaction():
+        butler.put({"n": 1}, "conf", visit=1)
+        with pytest.raises(DatasetExistsError):
+            butler.put({"n": 2}, "conf", visit=1)
+        with pytest.raises(DatasetExistsError):
+            butler.put({"n": 2}, "conf", visit=0)
+    assert butler.get("conf", visit=1) == {"n": 1}
+
+
+def test_a_conflict_at_exit_undoes_all(world: World, butler: Butler) -> None:
+    other = world.butler("a")
+
+    def job() -> None:
+        with butler.transaction():
+            butler.put({"n": 1}, "conf", visit=1)
+            butler.put({"n": 2}, "conf", visit=2)
+            other.put({"n": "other"}, "conf", visit=2)
+
+    error = raised(job)
+    assert isinstance(error, DatasetExistsError)
+    assert "conf {'visit': 2}" in str(error)
+    assert not butler.exists("conf", visit=1)
+    assert butler.get("conf", visit=2) == {"n": "other"}
+    assert len(world.files("a")) == 1
+
+
+def test_the_same_content_put_by_others_meanwhile_is_referenced(world: World, butler: Butler) -> None:
+    other = world.butler("a")
+    with butler.transaction():
+        butler.put(Pair({"n": 1}, {"z": 1}), "pair", ID)
+        theirs = other.put({"n": 1}, "wcs", ID)
+    assert butler.get("pair", ID) == Pair({"n": 1}, {"z": 1})
+    assert butler.plan("pair.wcs", ID).leaves()[0]["uuid"] == str(theirs.uuid)
+    assert len(world.files("a")) == 2
+
+
+def test_refs_of_a_transaction_live_on(world: World, butler: Butler) -> None:
+    with butler.transaction():
+        ref = butler.put(Pair({"n": 1}, {"z": 1}), "pair", ID)
+        inside = (ref.uuid, ref.repository, ref.get())
+    assert (ref.uuid, ref.repository, ref.get()) == inside
+    assert ref.repository == str(world.folder / "a")
+    assert ref == butler.query("pair").first()
+
+
+def test_refs_of_a_transaction_that_was_undone_are_gone(butler: Butler) -> None:
+    refs: list[Any] = []
+
+    def job() -> None:
+        with butler.transaction():
+            refs.append(butler.put({"n": 1}, "conf", visit=1))
+            raise KeyError("mine")
+
+    raised(job)
+    with pytest.raises(DatasetNotFoundError, match="undone"):
+        refs[0].get()
+
+
+def test_replace_and_repin_inside(world: World, butler: Butler) -> None:
+    butler.put(Pair({"n": 1}, {"z": 1}), "pair", ID)
+    other = world.reader("a")
+    with butler.transaction():
+        butler.put({"n": 2}, "wcs", ID, replace=True)
+        assert butler.get("pair", ID) == Pair({"n": 2}, {"z": 1})
+        assert other.get("pair", ID) == Pair({"n": 1}, {"z": 1})
+    assert other.get("pair", ID) == butler.get("pair", ID) == Pair({"n": 2}, {"z": 1})
+    assert butler.plan("pair.wcs", ID).leaves()[0]["pinned"]
+
+
+def test_replace_twice_inside(world: World, butler: Butler) -> None:
+    butler.put({"n": 0}, "conf", visit=1)
+    with butler.transaction():
+        butler.put({"n": 1}, "conf", visit=1, replace=True)
+        butler.put({"n": 2}, "conf", visit=1, replace=True)
+        assert butler.get("conf", visit=1) == {"n": 2}
+        assert butler.query("conf").count() == 1
+    assert butler.get("conf", visit=1) == {"n": 2}
+    assert butler.query("conf").count() == 1
+
+
+def test_put_and_replace_inside(butler: Butler) -> None:
+    with butler.transaction():
+        butler.put({"n": 1}, "conf", visit=1)
+        butler.put({"n": 2}, "conf", visit=1, replace=True)
+    assert butler.get("conf", visit=1) == {"n": 2}
+    assert butler.query("conf").count() == 1
+
+
+def test_the_same_again_inside_is_a_no_op(world: World, butler: Butler) -> None:
+    butler.put({"n": 0}, "conf", visit=0)
+    with butler.transaction():
+        first = butler.put({"n": 1}, "conf", visit=1)
+        assert butler.put({"n": 1}, "conf", visit=1).uuid == first.uuid
+        butler.put({"n": 0}, "conf", visit=0)
+        pair = butler.put(Pair({"n": 1}, {"z": 1}), "pair", ID)
+        assert butler.put(Pair({"n": 1}, {"z": 1}), "pair", ID).uuid == pair.uuid
+    assert len(world.files("a")) == 4
+
+
+def test_delete_inside(world: World, butler: Butler) -> None:
+    butler.put({"n": 0}, "conf", visit=0)
+    other = world.reader("a")
+    with butler.transaction():
+        butler.delete("conf", visit=0)
+        assert not butler.exists("conf", visit=0)
+        assert butler.query("conf").count() == 0
+        assert other.exists("conf", visit=0)
+    assert not butler.exists("conf", visit=0)
+    assert not other.exists("conf", visit=0)
+
+
+def test_delete_inside_is_undone(butler: Butler) -> None:
+    butler.put({"n": 0}, "conf", visit=0)
+
+    def job() -> None:
+        with butler.transaction():
+            butler.delete("conf", visit=0)
+            raise KeyError("mine")
+
+    raised(job)
+    assert butler.get("conf", visit=0) == {"n": 0}
+
+
+def test_delete_what_was_put_inside(butler: Butler) -> None:
+    with butler.transaction():
+        butler.put({"n": 1}, "conf", visit=1)
+        butler.delete("conf", visit=1)
+        assert not butler.exists("conf", visit=1)
+    assert not butler.exists("conf", visit=1)
+    butler.put({"n": 2}, "conf", visit=1)
+    assert butler.get("conf", visit=1) == {"n": 2}
+
+
+def test_put_again_what_was_deleted_inside(butler: Butler) -> None:
+    butler.put({"n": 0}, "conf", visit=0)
+    with butler.transaction():
+        butler.delete("conf", visit=0)
+        butler.put({"n": 1}, "conf", visit=0)
+        assert butler.get("conf", visit=0) == {"n": 1}
+    assert butler.get("conf", visit=0) == {"n": 1}
+
+
+def test_a_deleted_dataset_shows_what_it_masked(world: World, butler: Butler) -> None:
+    butler.put({"in": "a"}, "conf", visit=0)
+    child = world.butler("b", inputs="a")
+    child.put({"in": "b"}, "conf", visit=0)
+    with child.transaction():
+        child.delete("conf", visit=0)
+        assert child.get("conf", visit=0) == {"in": "a"}
+    assert child.get("conf", visit=0) == {"in": "a"}
+
+
+def test_delete_of_a_composite_and_its_component_inside(butler: Butler) -> None:
+    butler.put(Pair({"n": 1}, {"z": 1}), "pair", ID)
+    with butler.transaction():
+        with pytest.raises(InUseError):
+            butler.delete("wcs", ID)
+        butler.delete("pair", ID)
+        butler.delete("wcs", ID)
+    assert not butler.exists("pair", ID)
+    assert butler.exists("calib", ID)
+
+
+def test_a_composite_put_inside_holds_its_components(butler: Butler) -> None:
+    butler.put({"n": 1}, "wcs", ID)
+    with butler.transaction():
+        butler.put(Pair({"n": 1}, {"z": 1}), "pair", ID)
+        with pytest.raises(InUseError, match="pair"):
+            butler.delete("wcs", ID)
+
+
+def test_shared_components_conflict_inside_too(world: World) -> None:
+    policy = """
+    datasets:
+      info: {python: dict, storage: Json, template: "info/{visit:d}.json"}
+      image: {python: list, storage: Json, template: "image/{visit:d}-{ccd}.json"}
+      exp: {composite: {image: image, info: info}}
+    """
+    butler = world.butler("b", policy)
+    with butler.transaction():
+        butler.put({"image": [1], "info": {"n": 1}}, "exp", visit=1, ccd="N3")
+        with pytest.raises(ConflictError, match="info"):
+            butler.put({"image": [1], "info": {"n": 2}}, "exp", visit=1, ccd="N4")
+        butler.put({"image": [1], "info": {"n": 1}}, "exp", visit=1, ccd="N4")
+    assert world.files("b") == ["image/1-N3.json", "image/1-N4.json", "info/1.json"]
+
+
+def test_ingest_inside(world: World, butler: Butler) -> None:
+    file = write_json(world.folder / "in/conf/7.json", {"n": 7})
+    other = world.reader("a")
+    with butler.transaction():
+        butler.ingest("conf", file, mode="copy")
+        assert butler.get("conf", visit=7) == {"n": 7}
+        assert not other.exists("conf", visit=7)
+    assert other.get("conf", visit=7) == {"n": 7}
+
+    def job() -> None:
+        with butler.transaction():
+            butler.ingest("conf", write_json(world.folder / "in/conf/8.json", {"n": 8}), mode="move")
+            raise KeyError("mine")
+
+    raised(job)
+    assert not butler.exists("conf", visit=8)
+    # Nothing is lost: the file that was to be moved is where it was.
+    assert (world.folder / "in/conf/8.json").exists()
+    assert world.files("a") == ["conf/7.json"]
+
+
+def test_a_moved_file_is_removed_from_its_place_when_the_transaction_ends(world: World, butler: Butler) -> None:
+    file = write_json(world.folder / "in/conf/8.json", {"n": 8})
+    with butler.transaction():
+        butler.ingest("conf", file, mode="move")
+    assert not file.exists()
+    assert butler.get("conf", visit=8) == {"n": 8}
+
+
+def test_implied_keys_are_known_inside(world: World) -> None:
+    policy = """
+    implied: {filter: [visit]}
+    datasets: {image: {python: list, storage: Json, template: "{filter}/{visit:d}-{ccd}.json"}}
+    """
+    butler = world.butler("b", policy)
+    with butler.transaction():
+        butler.put([1], "image", visit=1, ccd="a", filter="r")
+        butler.put([1], "image", visit=1, ccd="b")
+        assert butler.query("image", where="filter = 'r'").count() == 2
+    assert world.files("b") == ["r/1-a.json", "r/1-b.json"]
+    assert world.reader("b").query("image", where="filter = 'r'").count() == 2
+
+
+def test_one_transaction_inside_another_belongs_to_the_outer(world: World, butler: Butler) -> None:
+    other = world.reader("a")
+    with butler.transaction():
+        butler.put({"n": 1}, "conf", visit=1)
+        with butler.transaction():
+            butler.put({"n": 2}, "conf", visit=2)
+        assert not other.exists("conf", visit=2)
+    assert other.query("conf").count() == 2
+
+
+def test_only_this_butler_in_this_thread_sees_what_is_inside(butler: Butler) -> None:
+    seen: list[Any] = []
+    with butler.transaction():
+        butler.put({"n": 1}, "conf", visit=1)
+        thread = threading.Thread(target=lambda: seen.append(butler.exists("conf", visit=1)))
+        thread.start()
+        thread.join()
+    assert seen == [False]
+    assert butler.exists("conf", visit=1)
+
+
+def test_two_threads_have_a_transaction_each(butler: Butler) -> None:
+    barrier = threading.Barrier(2, timeout=20)
+    errors: list[BaseException | None] = []
+
+    def job(visit: int) -> None:
+        def work() -> None:
+            with butler.transaction():
+                butler.put({"n": visit}, "conf", visit=visit)
+                barrier.wait()
+                assert not butler.exists("conf", visit=3 - visit)
+
+        errors.append(raised(work))
+
+    threads = [threading.Thread(target=job, args=(visit,)) for visit in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == [None, None]
+    assert butler.query("conf").count() == 2
+
+
+def test_a_butler_inside_a_transaction_cannot_be_pickled(butler: Butler) -> None:
+    with butler.transaction(), pytest.raises(RepositoryError, match="transaction"):
+        pickle.dumps(butler)
+    pickle.loads(pickle.dumps(butler)).close()
+
+
+def test_a_read_only_butler_has_no_transactions(world: World, butler: Butler) -> None:
+    reader = world.reader("a")
+    with pytest.raises(RepositoryError, match="outputs="):
+        reader.transaction().__enter__()
+
+
+def test_an_empty_transaction(butler: Butler) -> None:
+    with butler.transaction() as inside:
+        assert inside is butler
+    assert butler.query("conf").count() == 0
+
+
+def test_two_replacements_of_one_dataset_in_two_transactions(world: World, butler: Butler) -> None:
+    butler.put({"n": 0}, "conf", visit=1)
+    other = world.butler("a")
+    with butler.transaction():
+        butler.put({"n": 1}, "conf", visit=1, replace=True)
+        other.put({"n": 2}, "conf", visit=1, replace=True)
+    # The later commit wins; both say replace. There is one live dataset.
+    assert butler.get("conf", visit=1) == other.get("conf", visit=1) == {"n": 1}
+    assert butler.query("conf").count() == 1
