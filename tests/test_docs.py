@@ -202,7 +202,8 @@ def test_every_option_of_a_policy_has_its_place() -> None:
         *reader._SECTIONS,
         *(name for name in formats.names() if formats.find(name).__module__.startswith("bunter.")),
     }
-    assert sorted(word for word in words if f"`{word}" not in text) == []
+    code = " ".join(re.findall(r"`[^`\n]+`", text))
+    assert sorted(word for word in words if not re.search(rf"\b{word}\b", code)) == []
 
 
 def test_every_error_has_its_place() -> None:
@@ -213,3 +214,20 @@ def test_every_error_has_its_place() -> None:
     assert len(names) > 15
     headings = anchors_of(ROOT / "docs" / "errors.md")
     assert [name for name in names if name.lower() not in headings] == []
+
+
+def test_the_architecture_names_every_room() -> None:
+    """The page of the architecture knows all rooms, names none that is not there, and no method that is not there."""
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    source = ROOT / "src" / "bunter"
+    rooms = {path.name for path in source.glob("[a-z]*.py")} | {
+        f"{path.parent.name}/" for path in source.glob("*/__init__.py")
+    }
+    assert sorted(room for room in rooms if f"`{room}`" not in text) == []
+    modules = {path.name for path in source.rglob("*.py")}
+    named = set(re.findall(r"`(?:[a-z]+/)?([a-z_]+\.py)`", text)) - {"test_docs.py"}
+    assert sorted(named - modules) == []
+    code = "\n".join(path.read_text("utf-8") for path in source.rglob("*.py"))
+    for cls, method in re.findall(r"`([A-Z]\w+)\.(\w+)`", text):
+        assert f"class {cls}" in code, f"{cls}.{method}"
+        assert re.search(rf"(def {method}\(|^    {method}: )", code, re.MULTILINE), f"{cls}.{method}"

@@ -6,7 +6,7 @@ import glob
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
@@ -23,6 +23,7 @@ from .formats.interface import About, Format
 from .reading import writing_of
 from .registry.interface import NewDataset, Record
 from .repository import Overlay
+from .storing import recorded_cards
 from .templates import Template
 from .words import listing
 
@@ -326,7 +327,7 @@ class Ingest:
                         continue
                 new = NewDataset(
                     self.stored.name, kinds, data_id, uuid4(), self._stored_file(file), writing, now, by,
-                    replaces=existing is not None,
+                    replaces=existing is not None, metadata=self._metadata(file, data_id),
                 )  # fmt: skip
                 staged_here[data_id] = file, new
                 self.staged.changes.datasets.append(new)
@@ -367,6 +368,14 @@ class Ingest:
         place = os.path.realpath(path)
         inside = os.path.relpath(place, self.output.root)
         return place if inside.startswith("..") or os.path.isabs(inside) else inside.replace(os.sep, "/")
+
+    def _metadata(self, file: _File, data_id: DataId) -> dict[str, Any]:
+        """Return the path fields and, if headers are scanned, the cards that the definition wants recorded."""
+        found: dict[str, Any] = {key: file.values[key] for key in self.stored.path_fields if key in file.values}
+        if self.stored.metadata and self.scan != "none":
+            about = replace(self._about(file.path), data_id=data_id)
+            found |= recorded_cards(self.format, _source(file), about, self.stored.metadata)
+        return found
 
     def _stored_file(self, file: _File) -> StoredFile:
         if file.stored is not None:
@@ -447,13 +456,16 @@ def _fill(draft: LocalDraft, path: str, mode: str) -> None:
     draft.finish()
 
 
+def _source(file: _File) -> LocalSource:
+    assert file.status is not None
+    return LocalSource(file.path, StoredFile(file.path, False, file.status.st_size, None, None, {}))
+
+
 class _opened:  # noqa: N801 - reads like a function
     """A file to ingest, open for a format."""
 
     def __init__(self, file: _File) -> None:
-        assert file.status is not None
-        stored = StoredFile(file.path, False, file.status.st_size, None, None, {})
-        self._source = LocalSource(file.path, stored)
+        self._source = _source(file)
 
     def __enter__(self) -> LocalSource:
         return self._source

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from .context import Context
 from .dataid import DataId, KeyValue
-from .definitions.model import CompositeType
+from .definitions.derive import extended
+from .definitions.model import CompositeType, PartOfType, StoredType
 from .errors import DataIdError, ParameterError
 from .names import DatasetName
 from .querying import Relation, sorted_data_ids
@@ -40,6 +42,18 @@ def search(
     }
     relation = relation.where(standard)
     facts = _facts(context, implied, where, standard)
+    if where is not None:
+        stored = list(_stored_types(context, name, set()))
+        cards = [word for type_ in stored for word in (*type_.metadata, *type_.path_fields)]
+        known = list(dict.fromkeys([*relation.keys, *implied, *cards]))
+        for word in parse_where(where).names:
+            if word not in known:
+                raise ParameterError(
+                    f"where={where!r}: no such key {word!r}{did_you_mean(word, known)}; there are: {listing(known)}"
+                )
+        recorded = _recorded(context, stored, set(parse_where(where).names) - {*relation.keys, *implied}, standard)
+        for word, (keys, values) in recorded.items():
+            implied[word], facts[word] = keys, values
     rows = _filtered(relation, standard, where, facts, implied)
     data_ids = sorted_data_ids(Relation(relation.keys, rows), _orders(order_by, relation.keys))
     if limit is not None:
@@ -74,6 +88,42 @@ def _facts(
     return facts
 
 
+def _recorded(
+    context: Context, types: Iterable[StoredType], words: set[str], standard: Mapping[str, KeyValue]
+) -> dict[str, tuple[tuple[str, ...], dict[tuple[KeyValue, ...], Any]]]:
+    """Return the header cards and path fields that a query names: by the keys of the type that has them."""
+    found: dict[str, tuple[tuple[str, ...], dict[tuple[KeyValue, ...], Any]]] = {}
+    for stored in types:
+        mine = words & {*stored.metadata, *stored.path_fields} - set(found)
+        if not mine:
+            continue
+        keys = tuple(sorted(stored.keys))
+        values: dict[str, dict[tuple[KeyValue, ...], Any]] = {word: {} for word in mine}
+        for repository in reversed(context.chain.order):
+            for data_id, metadata in repository.registry.metadata(stored.name, standard):
+                for word in mine:
+                    # The nearest repository comes last: its dataset is the one that counts, card or no card.
+                    values[word][tuple(data_id[key] for key in keys)] = metadata.get(word)
+        found |= {word: (keys, values[word]) for word in mine}
+    return found
+
+
+def _stored_types(context: Context, name: DatasetName, seen: set[str]) -> Iterator[StoredType]:
+    """Walk over the stored types that a name is made of, components whose keys are other than its own left out."""
+    definition, rest = context.definitions.resolve(name)
+    if isinstance(definition, StoredType):
+        if definition.name not in seen:
+            seen.add(definition.name)
+            yield definition
+    elif isinstance(definition, PartOfType):
+        yield from _stored_types(context, extended(definition.target, rest), seen)
+    else:
+        components = context.planner.components(definition.name)
+        for component in components.values():
+            if not component.data_id and not component.subset and component.data_ids is None:
+                yield from _stored_types(context, DatasetName.parse(component.dataset_type), seen)
+
+
 def _orders(order_by: str | Sequence[str] | None, keys: Sequence[str]) -> list[tuple[str, bool]]:
     if order_by is None:
         return []
@@ -94,13 +144,6 @@ def _filtered(
     implied: Mapping[str, tuple[str, ...]],
 ) -> set[tuple[KeyValue, ...]]:
     expression = None if where is None else parse_where(where)
-    if expression is not None:
-        known = [*relation.keys, *implied]
-        for name in expression.names:
-            if name not in known:
-                raise ParameterError(
-                    f"where={where!r}: no such key {name!r}{did_you_mean(name, known)}; there are: {listing(known)}"
-                )
     asked = {key: value for key, value in standard.items() if key in facts}
     if expression is None and not asked:
         return relation.rows

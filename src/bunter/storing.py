@@ -24,8 +24,9 @@ from .errors import (
     IntegrityError,
     RepositoryError,
 )
-from .files.interface import StoredFile
+from .files.interface import ClosableSource, StoredFile
 from .formats import find as find_format
+from .formats.interface import About, Format
 from .locate import Found
 from .names import DatasetName
 from .plan import Leaf
@@ -72,6 +73,24 @@ def place_of(found: Found) -> str:
     """Return where a dataset is, for messages of later."""
     path = found.record.file.path if found.record.file is not None else "composite"
     return f"{found.repository.root}: {path}"
+
+
+def recorded_cards(
+    format_: Format, source: ClosableSource, about: About, wanted: Mapping[str, str]
+) -> dict[str, str | int | float | bool]:
+    """Return what ``metadata`` of a definition takes from a file's header; cards that are lacking are left out."""
+    if not wanted:
+        return {}
+    try:
+        cards = format_.cards(source, about, sorted(set(wanted.values())))
+    finally:
+        source.close()
+    found = {name: cards[card] for name, card in wanted.items() if card in cards}
+    return {
+        name: value.strip() if isinstance(value, str) else value
+        for name, value in found.items()
+        if isinstance(value, str | bool) or (isinstance(value, int | float) and value - value == 0)
+    }
 
 
 class Storer:
@@ -150,6 +169,7 @@ class Storer:
             self.now,
             self.by,
             replaces=replaces,
+            metadata=recorded_cards(format_, self.output.files.open(file), about, stored.metadata),
         )
         self.staged.changes.datasets.append(new)
         self.staged.values[new.uuid] = leaf, value, strip

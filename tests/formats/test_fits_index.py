@@ -109,7 +109,7 @@ def test_truncated_within_a_header(opened):
     with pytest.raises(IntegrityError, match="truncated"):
         opened(data[: 2880 + 400])
     with pytest.raises(IntegrityError, match="END"):
-        opened(data[:400])
+        opened(data[:300])
 
 
 def test_no_end_card(opened):

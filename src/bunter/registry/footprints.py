@@ -12,14 +12,9 @@ to the trash: whoever searches joins with what is live, and `remove` follows whe
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from sqlite3 import Connection
 from typing import NamedTuple, Protocol
-
-from ..dataid import KeyValue
-from ..errors import DatasetExistsError
-from .hashing import canonical
 
 FOOTPRINT_TABLES = (
     # type is the number of a dataset type, or minus the number of a region_set.

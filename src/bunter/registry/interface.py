@@ -103,6 +103,8 @@ class NewDataset:
         Whether a live dataset of that type and data ID goes to the trash in the same transaction.
     pins : sequence of Pin or None
         For a composite.
+    metadata : mapping
+        Values of header cards and path fields that can be used in ``where``.
     """
 
     type: str
@@ -118,6 +120,7 @@ class NewDataset:
     pins: Sequence[Pin] | None = None
     precursors: Sequence[Precursor] = ()
     live: bool = True
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -196,6 +199,9 @@ class Registry(Protocol):
         where: tuple[str, Sequence[Any]] | None = None,
     ) -> list[tuple[KeyValue, ...]]:
         """Return the data IDs of the live datasets that match, as tuples in the order of `keys_of`, each once."""
+
+    def metadata(self, type_: str, constraints: Mapping[str, KeyValue]) -> list[tuple[DataId, dict[str, Any]]]:
+        """Return what is recorded of the headers of the live datasets that match."""
 
     def keys_of(self, type_: str) -> tuple[str, ...] | None:
         """Return the recorded keys of a type, None if nothing of that type was ever recorded."""

@@ -45,7 +45,7 @@ def dataset_table(number: int, kinds: Mapping[str, str]) -> list[str]:
     return [
         f"CREATE TABLE d{number} (id INTEGER PRIMARY KEY, {columns}part INTEGER NOT NULL, "
         "live INTEGER NOT NULL, uuid BLOB NOT NULL, file INTEGER, writing INTEGER NOT NULL, "
-        "written_at INTEGER NOT NULL, written_by INTEGER NOT NULL)",
+        "written_at INTEGER NOT NULL, written_by INTEGER NOT NULL, metadata TEXT)",
         f"CREATE UNIQUE INDEX d{number}_live ON d{number} ({unique}) WHERE live = 1",
         f"CREATE UNIQUE INDEX d{number}_uuid ON d{number} (uuid, part)",
         f"CREATE INDEX d{number}_file ON d{number} (file) WHERE file IS NOT NULL",

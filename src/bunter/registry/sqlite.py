@@ -320,6 +320,18 @@ class SqliteRegistry:
         found = self.rows(f"SELECT DISTINCT {fields or 1} FROM d{table.number} d WHERE {clause}", values)
         return found if fields else [() for _ in found]
 
+    def metadata(self, type_: str, constraints: Mapping[str, KeyValue]) -> list[tuple[DataId, dict[str, Any]]]:
+        """Return what is recorded of the headers of the live datasets that match."""
+        table = self.table(type_)
+        if table is None:
+            return []
+        clause, values = _filter(table, constraints, None)
+        fields = "".join(f", d.{name}" for name in table.columns)
+        found = self.rows(
+            f"SELECT d.metadata{fields} FROM d{table.number} d WHERE {clause} AND d.metadata IS NOT NULL", values
+        )
+        return [(DataId(zip(table.keys, row[1:], strict=True)), json.loads(row[0])) for row in found]
+
     def keys_of(self, type_: str) -> tuple[str, ...] | None:
         """Return the recorded keys of a type, None if nothing of that type was ever recorded."""
         table = self.table(type_)

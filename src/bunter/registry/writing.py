@@ -157,11 +157,13 @@ class Writer:
             writing = self._word(json.dumps([how.storage, how.python, how.parts, how.component]))
         columns = "".join(f", {name}" for name in table.columns)
         marks = ", ?" * len(values)
+        metadata = json.dumps(dict(new.metadata), ensure_ascii=False) if new.metadata else None
         # The unique keys decide who is first; the file follows, so that a loser leaves nothing.
+        by = self._word(new.written_by)
         row = self._run(
-            f"INSERT INTO d{table.number} (part, live, uuid, writing, written_at, written_by{columns}) "
-            f"VALUES (?, ?, ?, ?, ?, ?{marks}) ON CONFLICT DO NOTHING",
-            (part, int(new.live), new.uuid.bytes, writing, new.written_at, self._word(new.written_by), *values),
+            f"INSERT INTO d{table.number} (part, live, uuid, writing, written_at, written_by, metadata{columns}) "
+            f"VALUES (?, ?, ?, ?, ?, ?, ?{marks}) ON CONFLICT DO NOTHING",
+            (part, int(new.live), new.uuid.bytes, writing, new.written_at, by, metadata, *values),
         )
         if row.rowcount == 0:
             raise DatasetTaken(new, self._registry.in_the_way(table, new, part))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import array
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import xxhash
 
@@ -99,9 +101,8 @@ class FilesTests:
         """Neither to read nor to write."""
         files = self.files(tmp_path)
         for path in ("../out", "a/../../out", "a\0b"):
-            refusal(BunterError, lambda path=path: files.draft(path))
-            stored = StoredFile(path, True, 1, None, None, {})
-            refusal(BunterError, lambda stored=stored: self.content(files, stored))
+            refusal(BunterError, files.draft, path)
+            refusal(BunterError, self.content, files, StoredFile(path, True, 1, None, None, {}))
 
     def test_nothing_is_seen_before_it_is_published(self, tmp_path: Path) -> None:
         """Under its name a file is whole or not there."""
@@ -109,7 +110,7 @@ class FilesTests:
         draft = files.draft("a/b.bin")
         draft.stream.write(_TEXT)
         wanted = StoredFile("a/b.bin", True, len(_TEXT), None, None, {})
-        refusal(IntegrityError, lambda: self.content(self.again(files), wanted))
+        refusal(IntegrityError, self.content, self.again(files), wanted)
         assert draft.publish(lambda _: False) == draft.published == "a/b.bin"
         assert self.content(self.again(files), wanted) == _TEXT
 
@@ -176,7 +177,7 @@ class FilesTests:
         """Formats seek back, overwrite, cut off, read what they wrote, and hand over any buffer."""
         files = self.files(tmp_path)
         grid = memoryview(bytes(range(24))).cast("B", (4, 6))
-        steps = (
+        steps: tuple[Callable[[Any], object], ...] = (
             lambda s: [s.write(b"0123456789"), s.seek(2), s.write(b"ab"), s.seek(0, 2), s.write(b"!")],
             lambda s: [s.write(b"0123456789"), s.seek(4), s.truncate()],
             lambda s: [s.write(b"0123456789"), s.truncate(3), s.seek(0), s.write(b"x")],
@@ -218,7 +219,7 @@ class FilesTests:
         for number, content in enumerate((None, _TEXT[:-1], _TEXT + b"!", b"X" + _TEXT[1:])):
             file = self.store(files, f"f/{number}", _TEXT)
             self.spoil(files, file.path, content)
-            error = refusal(IntegrityError, lambda file=file: self.content(files, file))
+            error = refusal(IntegrityError, self.content, files, file)
             assert f"f/{number}" in str(error)
 
     def test_damage_to_a_range_is_noticed(self, tmp_path: Path) -> None:
@@ -230,7 +231,7 @@ class FilesTests:
         for offset, length, harmed in ((0, 100, False), (101, 50, False), (90, 20, True), (100, 1, True)):
             checksum = xxhash.xxh3_128_hexdigest(_TEXT[offset : offset + length])
             if harmed:
-                refusal(IntegrityError, lambda o=offset, n=length, c=checksum: source.read_range(o, n, c))
+                refusal(IntegrityError, source.read_range, offset, length, checksum)
             else:
                 assert bytes(source.read_range(offset, length, checksum)) == _TEXT[offset : offset + length]
         source.close()
@@ -240,7 +241,7 @@ class FilesTests:
         files = self.files(tmp_path)
         source = files.open(self.store(files, "f", b"0123456789"))
         for offset, length in ((-1, 2), (0, 11), (10, 1), (5, -1), (2**62, 1)):
-            refusal(IntegrityError, lambda o=offset, n=length: source.read_range(o, n))
+            refusal(IntegrityError, source.read_range, offset, length)
         assert bytes(source.read_range(10, 0)) == b""
         source.close()
         source.close()
@@ -250,7 +251,7 @@ class FilesTests:
         files = self.files(tmp_path)
         file = self.store(files, "a/b", b"b")
         files.remove("a/b")
-        refusal(IntegrityError, lambda: self.content(files, file))
+        refusal(IntegrityError, self.content, files, file)
         files.remove("a/b")
         assert self.store(files, "a/b", b"c").path == "a/b"
 
