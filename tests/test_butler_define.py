@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bunter import Butler, DefinitionError, RepositoryError
-from tests.core_support import HERE, ID, Pair, World, assemble_pair, making_world, pair_policy
+from tests.core_support import HERE, Pair, World, assemble_pair, making_world, pair_policy
 
 CONF = 'datasets: {conf: {python: dict, storage: Json, template: "conf/{visit:d}.json"}}'
 SKY = 'datasets: {sky: {python: dict, storage: Json, template: "sky/{visit:d}.json"}}'
@@ -124,7 +124,7 @@ def test_keys_and_kind_may_not_change(world: World, change: str) -> None:
 def test_the_type_of_a_key_may_not_change(world: World) -> None:
     butler = world.butler("a", CONF)
     with pytest.raises(DefinitionError, match="'visit'"):
-        butler.define('datasets: {sky: {python: dict, storage: Json, template: "sky/{visit}.json"}}\nkeys: {visit: str}')
+        butler.define(SKY.replace("{visit:d}", "{visit}") + "\nkeys: {visit: str}")
 
 
 def test_a_faulty_policy_reports_every_fault_and_makes_nothing(world: World) -> None:
@@ -192,7 +192,7 @@ def test_aliases_may_move_on(world: World) -> None:
     child.alias("calexp", "calexp:sfm")
     assert child.get("calexp", visit=1) == {"n": "sfm"}
     assert butler.get("calexp", visit=1) == {"n": "late"}
-    with pytest.raises(DefinitionError, match="calexp:lat"):
+    with pytest.raises(DefinitionError, match=r"'lat'.*did you mean 'late'"):
         butler.alias("calexp", "calexp:lat")
 
 
@@ -226,12 +226,3 @@ def test_a_type_inherits(world: World) -> None:
         butler.put({"n": name}, name, visit=1)
         assert butler.get(name, visit=1) == {"n": name}
     assert world.files("a") == ["blue/1.json", "red/1.json", "src/1.json"]
-
-
-def test_define_inside_a_transaction_is_refused(world: World) -> None:
-    butler = world.butler("a", CONF)
-    with butler.transaction():
-        with pytest.raises(RepositoryError, match="transaction"):
-            butler.define(SKY)
-        butler.put({}, "conf", ID and {"visit": 1})
-    assert butler.dataset_types() == ["conf"]

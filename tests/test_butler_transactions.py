@@ -328,6 +328,7 @@ def test_two_threads_have_a_transaction_each(butler: Butler) -> None:
                 butler.put({"n": visit}, "conf", visit=visit)
                 barrier.wait()
                 assert not butler.exists("conf", visit=3 - visit)
+                barrier.wait()
 
         errors.append(raised(work))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -25,11 +26,14 @@ class Staged:
     ----------
     values : dict
         UUID of a new dataset -> (leaf, object, stripped components), to compare with a winner.
+    moved : list of str
+        Files elsewhere that were copied and are to go once their datasets are visible.
     """
 
     changes: Changes = field(default_factory=Changes)
     drafts: list[LocalDraft] = field(default_factory=list)
     values: dict[UUID, tuple[Leaf, Any, list[str]]] = field(default_factory=dict)
+    moved: list[str] = field(default_factory=list)
 
     def drop(self) -> None:
         """Remove every file that was prepared."""
@@ -48,11 +52,15 @@ def commit(context: Context, all_staged: Sequence[Staged]) -> dict[UUID, UUID]:
             return given_way
         try:
             output.registry.apply(all_changes)
-            return given_way
+            break
         except PathTaken as taken:
             _next_mark(output, all_staged, taken.path)
         except DatasetTaken as taken:
             given_way[taken.new.uuid] = _give_way(context, all_staged, taken.new, taken.existing)
+    for staged in all_staged:
+        for path in staged.moved:
+            os.unlink(path)
+    return given_way
 
 
 def _next_mark(output: Repository, all_staged: Sequence[Staged], path: str) -> None:

@@ -137,6 +137,12 @@ class Ingest:
         self.scan = scan
         self.on_exists = on_exists
         self.given = dict(data_id)
+        known = (*stored.keys, *stored.path_fields, *context.definitions.implied)
+        for key in self.given:
+            if key not in known:
+                raise DataIdError(
+                    f"{stored.name!r} has no key {key!r}{did_you_mean(key, known)}; its keys are: {listing(stored.keys)}"
+                )
         self.kinds = {**context.definitions.key_types}
         self.template = Template(template) if template is not None else stored.template
         if self.template is not None:
@@ -157,6 +163,8 @@ class Ingest:
         results: list[tuple[str, DataId, Any]] = []
         try:
             self._stage(found, results)
+            if self.mode == "move":
+                self.staged.moved = [file.path for file in found if file.stored is not None]
             self.output.files.sync()
             if self.staged.changes:
                 self._list_folders(found)
@@ -170,10 +178,6 @@ class Ingest:
         except BaseException:
             self.staged.drop()
             raise
-        if self.mode == "move":
-            for file in found:
-                if file.stored is not None and file.stored.owned:
-                    os.unlink(file.path)
         return results
 
     # What the files are
@@ -186,7 +190,10 @@ class Ingest:
             except OSError as error:
                 unmatched.append(f"{file.path} ({error.strerror})")
                 continue
-            problem = self._identify_one(file)
+            try:
+                problem = self._identify_one(file)
+            except DataIdError as error:
+                problem = str(error)
             if problem is not None:
                 unmatched.append(f"{file.path} ({problem})")
             if self.progress is not None and number % 100 == 0:
@@ -204,9 +211,14 @@ class Ingest:
         sources.append(("the data ID given", dict(self.given)))
         columns = {key: value for key, value in file.columns.items() if key in self.kinds}
         sources.append(("the table", self._standard(columns)))
-        matched = None
+        matched, hint = None, ""
         if self.template is not None:
-            matched = self.template.match(os.path.abspath(file.path).replace(os.sep, "/"), self.kinds)
+            try:
+                matched = self.template.match(os.path.abspath(file.path).replace(os.sep, "/"), self.kinds)
+                hint = "" if matched is not None else "its path does not match the template"
+            except DataIdError as error:
+                # Several readings: no fault if the data ID is known otherwise.
+                hint = str(error)
             if matched is not None:
                 sources.append(("the path", self._standard(matched)))
         each: list[dict[str, KeyValue]] = [{}]
@@ -225,9 +237,7 @@ class Ingest:
         for where, values in sources:
             for key, value in values.items():
                 if key in merged and merged[key] != value:
-                    raise DataIdError(
-                        f"{file.path}: {origin[key]} says {key}={merged[key]!r}, {where} says {key}={value!r}"
-                    )
+                    raise DataIdError(f"{origin[key]} says {key}={merged[key]!r}, {where} says {key}={value!r}")
                 merged.setdefault(key, value)
                 origin.setdefault(key, where)
         file.values = merged
@@ -238,7 +248,6 @@ class Ingest:
             full = {**merged, **member}
             missing = [key for key in self.stored.keys if key not in full]
             if missing:
-                hint = "its path does not match the template" if self.template is not None and matched is None else ""
                 return "; ".join(part for part in (f"no value for {listing(missing)}", hint) if part)
             file.data_ids.append(DataId({key: full[key] for key in self.stored.keys}))
             self._note_implied(full)
@@ -276,7 +285,7 @@ class Ingest:
                 read = Template(match.match).match(str(value).strip(), self.kinds)
                 if read is None or key not in read:
                     raise DataIdError(
-                        f"{source.name}: the card {match.card} = {value!r} does not match {match.match!r}, "
+                        f"the card {match.card} = {value!r} does not match {match.match!r}, "
                         f"which should give {key!r}"
                     )
                 value = read[key]
@@ -415,7 +424,7 @@ class Ingest:
         _fill(draft, file.path, self.mode)
         published = draft.publish(self._path_taken)
         checksum = draft.checksum if self.mode in ("copy", "move") else None
-        return StoredFile(published, True, file.status.st_size, None, checksum, layout)
+        return StoredFile(published, True, draft.size, None, checksum, layout)
 
     def _path_taken(self, path: str) -> bool:
         return any(repository.registry.path_taken(path) for repository in self.context.nearest_output())

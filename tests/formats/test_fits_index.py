@@ -232,7 +232,7 @@ def test_damaged_headers_never_crash(data):
         name, size, layout, local_path = "memory", len(damaged), {}, None
 
         def read_range(self, offset, length, checksum=None):
-            assert 0 <= offset
+            assert offset >= 0
             assert offset + length <= len(damaged)
             return memoryview(bytearray(damaged[offset : offset + length]))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -33,8 +33,14 @@ class Writer:
 
     def __init__(self, registry: SqliteRegistry, connection: sqlite3.Connection) -> None:
         self._registry = registry
-        self._run = connection.execute
+        self._connection = connection
         self._files: dict[str, int] = {}
+
+    def _run(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        try:
+            return self._connection.execute(statement, values)
+        except OverflowError:
+            raise DataIdError(f"an integer of more than 64 bits is among {values!r:.200}") from None
 
     def changes(self, changes: Changes) -> None:
         """Write all that one put, ingest or delete changes."""

@@ -183,6 +183,21 @@ class LinksInRegistry(RegistryUnderTest):
         assert registry.data_ids("raw", {}) == [(1, "N1")]
         registry.close()
 
+    # --- metadata ------------------------------------------------------------------------------------------
+
+    def test_metadata(self, tmp_path: Path) -> None:
+        """What was recorded of the headers comes back with the data ID, of live datasets that have some."""
+        registry = self.registry(tmp_path)
+        header = {"date": "2015-03-01", "exposure_time": 30.5, "n": 2**60, "é": None, "flag": True}
+        rich, plain, dead = dataset(one(1), metadata=header), dataset(one(2)), dataset(one(3), metadata=header)
+        assert registry.metadata("raw", {}) == []
+        registry.apply([Changes([rich, plain, dead])])
+        registry.apply([Changes(trashed=[("raw", dead.uuid)])])
+        assert self.again(registry).metadata("raw", {}) == [(rich.data_id, header)]
+        assert registry.metadata("raw", {"visit": 2}) == []
+        assert registry.metadata("raw", {"visit": 1, "tract": 3}) == [(rich.data_id, header)]
+        registry.close()
+
     # --- implied facts -------------------------------------------------------------------------------------
 
     def test_implied_facts(self, tmp_path: Path) -> None:
