@@ -25,7 +25,7 @@ types: $(INSTALLED)
 	$(BIN)/mypy
 
 docs: $(INSTALLED)
-	$(BIN)/python -m pytest -q docs README.md src
+	$(BIN)/python -m pytest -q docs README.md src tests/test_docs.py
 
 bench: $(INSTALLED)
 	set -e; for b in benchmarks/*.py; do echo "== $$b"; $(BIN)/python "$$b"; done

@@ -185,6 +185,8 @@ def test_the_data_id_is_given(world: World, butler: Butler) -> None:
     assert butler.get("conf", visit=2, ccd="N3") == butler.get("free", visit=3) == {"n": 1}
     with pytest.raises(DataIdError, match=r"'vist'.*did you mean 'visit'"):
         butler.ingest("conf", file, vist=1)
+    with pytest.raises(DataIdError, match=r"'free' has no key 'ccd'"):
+        butler.ingest("free", file, visit=4, ccd="N3")
 
 
 def test_given_path_and_columns_together_fill_the_keys(world: World, butler: Butler) -> None:

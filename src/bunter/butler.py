@@ -337,8 +337,7 @@ class Butler:
         context = self._current()
         full_name, full_id = self._resolve(context, name, data_id, dataId, keys)
         located = context.locate(context.expand(full_name, full_id), resolve)
-        wanted = context.planner.all_keys(full_name)
-        return Plan(str(full_name), {k: v for k, v in full_id.items() if k in wanted}, located, self._opener)
+        return Plan(str(full_name), context.own_data_id(full_name, full_id), located, self._opener)
 
     def defer(
         self,
@@ -362,8 +361,7 @@ class Butler:
         while isinstance(located, LocatedNode) and located.node.take:
             located = located.branches[located.node.take]
         found = located.put if isinstance(located, LocatedNode) else getattr(located, "found", None)
-        wanted = context.planner.all_keys(name)
-        return DatasetRef(self, name, DataId({k: v for k, v in full_id.items() if k in wanted}), found)
+        return DatasetRef(self, name, context.own_data_id(name, full_id), found)
 
     def uri(
         self,
@@ -674,6 +672,8 @@ class Butler:
     def define(self, policy: Mapping[str, Any] | str | Path) -> None:
         """Add definitions to the output repository; a name that exists may change its storage and template only."""
         output = self._current().need_output()
+        if getattr(self._local, "transaction", None) is not None:
+            raise RepositoryError("definitions cannot be undone: define before the transaction, not inside it")
         self._opening.define(output, policy)
         self._context = self._make_context()
 

@@ -176,6 +176,11 @@ class Context:
                 )
         return full
 
+    def own_data_id(self, name: DatasetName, data_id: Mapping[str, KeyValue]) -> DataId:
+        """Return the keys that count for a name; for a component those of its composite too, which choose its pins."""
+        wanted = {*self.planner.all_keys(name), *self._path_keys(name)}
+        return DataId({key: value for key, value in data_id.items() if key in wanted})
+
     def _path_keys(self, name: DatasetName) -> tuple[str, ...]:
         # For a dotted name the keys of the composite count as known.
         return self.planner.all_keys(name.with_component(())) if name.component and self._defined(name) else ()

@@ -25,7 +25,7 @@ from .registry.interface import NewDataset, Record
 from .repository import Overlay
 from .storing import recorded_cards
 from .templates import Template
-from .words import listing
+from .words import did_you_mean, listing
 
 MODES = ("direct", "copy", "move", "hardlink", "symlink")
 SCANS = ("none", "headers", "full")
@@ -140,9 +140,8 @@ class Ingest:
         known = (*stored.keys, *stored.path_fields, *context.definitions.implied)
         for key in self.given:
             if key not in known:
-                raise DataIdError(
-                    f"{stored.name!r} has no key {key!r}{did_you_mean(key, known)}; its keys are: {listing(stored.keys)}"
-                )
+                near = did_you_mean(key, known)
+                raise DataIdError(f"{stored.name!r} has no key {key!r}{near}; its keys are: {listing(stored.keys)}")
         self.kinds = {**context.definitions.key_types}
         self.template = Template(template) if template is not None else stored.template
         if self.template is not None:

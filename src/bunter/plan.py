@@ -18,7 +18,13 @@ from .definitions import Definitions
 from .definitions.model import ComponentDefinition, CompositeType, PartOfType, StoredType
 from .errors import ComponentNotFoundError, DataIdError
 from .names import DatasetName
-from .words import did_you_mean, listing
+from .words import did_you_mean, listing, nearest
+
+OPTIONS = (
+    "parameters", "as_type", "share", "resolve", "replace", "self_contained", "check", "discard", "precursors",
+    "where", "region", "order_by", "limit", "force", "mode", "scan", "template", "on_exists", "progress", "parents",
+)  # fmt: skip
+"""Words that a user may have misspelt where a key stands."""
 
 Declared: TypeAlias = Callable[[StoredType], Mapping[str, str]]
 """The components of a stored type: its parts, else what its Python type declares."""
@@ -110,9 +116,10 @@ def standard_data_id(definitions: Definitions, data_id: Mapping[str, object]) ->
     for key, value in data_id.items():
         kind = kinds.get(check_key(key))
         if kind is None:
+            option = nearest(key, OPTIONS)
+            hint = f"; did you mean the option {option!r}?" if option is not None else did_you_mean(key, kinds)
             raise DataIdError(
-                f"no dataset type of this repository has a key {key!r}{did_you_mean(key, kinds)}; "
-                f"the keys are: {listing(sorted(kinds))}"
+                f"no dataset type of this repository has a key {key!r}{hint}; the keys are: {listing(sorted(kinds))}"
             )
         standard[key] = check_value(key, value, kind)
     return standard

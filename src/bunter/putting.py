@@ -261,15 +261,25 @@ class Put:
                     f"written. Put it under a name of its own, or keep what is stored with discard=[{name!r}]"
                 )
             return [self.store.referenced(leaf, found[0]).pin(path, member)]
-        return [self._write_component(node, component, leaf, value, strip).pin(path, member)]
+        return [self._write_component(node, component, leaf, value, strip, found).pin(path, member)]
 
     def _write_component(
-        self, node: Node, component: ComponentDefinition, leaf: Leaf, value: Any, strip: list[str]
+        self,
+        node: Node,
+        component: ComponentDefinition,
+        leaf: Leaf,
+        value: Any,
+        strip: list[str],
+        compared: Sequence[Found],
     ) -> Stored:
         name = component.name
         existing = self.store.exists(leaf.stored.name, leaf.data_id)
         if existing is not None:
-            if self._discards(name):
+            # Somebody else may have put it since the components were located.
+            known = any(existing.record.uuid == other.record.uuid for other in compared)
+            if self._discards(name) or (
+                not known and same_as_stored(self.context.opener, value, leaf, existing, strip)
+            ):
                 return self.store.referenced(leaf, existing)
             self._may_replace(node, name, leaf, value, existing)
         new = self.store.write(value, leaf, strip, replaces=existing is not None)

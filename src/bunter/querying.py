@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
+from .components import match_component
 from .dataid import DataId, KeyValue
+from .definitions.derive import extended
 from .definitions.model import CompositeType, PartOfType, StoredType
 from .errors import ComponentNotFoundError
 from .names import DatasetName
@@ -77,21 +79,45 @@ class Finder:
         """Return the data IDs for which a name can be read, as far as the registries know."""
         definition, rest = self._planner.definitions.resolve(name)
         if isinstance(definition, StoredType):
-            return self._stored(definition, constraints)
+            return self._stored(definition, self._part(definition, rest), constraints)
         if isinstance(definition, PartOfType):
             target = DatasetName.parse(definition.target)
             target = target.with_component(target.component + rest)
             return self._through(target, definition.data_id, constraints)
         return self._composite(name, definition, rest, constraints)
 
-    def _stored(self, stored: StoredType, constraints: Mapping[str, KeyValue]) -> Relation:
+    def _part(self, stored: StoredType, rest: tuple[str, ...]) -> str:
+        """Return the part that a name asks for if there are part datasets of it, ``""`` if wholes alone can have it."""
+        if not rest:
+            return ""
+        return match_component(rest[0], self._parts(stored)) or ""
+
+    def _parts(self, stored: StoredType) -> set[str]:
+        return {part for repository in self._chain.order for part in repository.registry.parts(stored.name)}
+
+    def _stored_behind(self, target: DatasetName) -> tuple[StoredType, tuple[str, ...]] | None:
+        """Return the stored type that a component comes down to, and its part; None for a whole composite."""
+        while True:
+            definition, rest = self._planner.definitions.resolve(target)
+            if isinstance(definition, StoredType):
+                return definition, rest
+            if isinstance(definition, PartOfType):
+                target = extended(definition.target, rest)
+                continue
+            components = self._planner.components(definition.name) if rest else {}
+            chosen = match_component(rest[0], components) if rest else None
+            if chosen is None:
+                return None
+            target = extended(components[chosen].dataset_type, rest[1:])
+
+    def _stored(self, stored: StoredType, part: str, constraints: Mapping[str, KeyValue]) -> Relation:
         rows: set[tuple[KeyValue, ...]] = set()
         for repository in self._chain.order:
             if self._chain.hidden:
-                shown = [r for r in repository.registry.select(stored.name, constraints) if r.uuid not in self._chain.hidden]
-                found = [tuple(record.data_id.values()) for record in shown]
+                records = repository.registry.select(stored.name, constraints, part=part)
+                found = [tuple(record.data_id.values()) for record in records if record.uuid not in self._chain.hidden]
             else:
-                found = repository.registry.data_ids(stored.name, constraints)
+                found = repository.registry.data_ids(stored.name, constraints, part=part)
             keys = repository.registry.keys_of(stored.name)
             if found and keys is not None:
                 rows |= Relation(keys, set(found)).project(stored.keys).rows
@@ -127,8 +153,6 @@ class Finder:
     ) -> Relation:
         components = self._planner.components(composite.name)
         if rest:
-            from .components import match_component
-
             chosen = match_component(rest[0], components)
             if chosen is None:
                 # The planner has said so with the nearest right word before anybody came here.
@@ -139,15 +163,22 @@ class Finder:
         keys = self._planner.keys(name)
         joined: Relation | None = None
         lists: list[Relation] = []
-        seen: set[tuple[str, str]] = set()
+        seen: set[tuple[str, str, str]] = set()
         for component in components.values():
-            if component.optional or component.data_ids is not None:
+            if component.data_ids is not None:
                 continue
             target = DatasetName.parse(component.dataset_type)
-            mark = str(target.with_component(())), repr(sorted(component.data_id.items()))
-            stored_whole = self._planner.definitions.find(target)
-            if isinstance(stored_whole, StoredType):
-                # All parts of one stored type are there together: one look serves them all.
+            behind = self._stored_behind(target)
+            # An optional part comes with its whole; where parts are stored alone, it is looked for.
+            if component.optional and (
+                component.name in self._planner.optional(composite.name)
+                or behind is None
+                or not self._parts(behind[0])
+            ):
+                continue
+            if behind is not None and isinstance(self._planner.definitions.find(target), StoredType):
+                # All parts of one stored type are there together, but for part datasets: one look serves them all.
+                mark = behind[0].name, self._part(*behind), repr(sorted(component.data_id.items()))
                 if mark in seen:
                     continue
                 seen.add(mark)

@@ -92,7 +92,8 @@ class TestGenericOnExposures(AssemblerTests):
         image = np.arange(12, dtype=np.float32).reshape(3, 4)
         mask = Mask(np.zeros((3, 4), np.int32), {"BAD": 0})
         info = VisitInfo(visit=1, exposure_time=30.0)
-        plain = {"image": image, "mask": mask, "psf": GaussianPsf(2.0), "photoCalib": PhotoCalib(2.5), "visitInfo": info}
+        plain = {"image": image, "mask": mask, "psf": GaussianPsf(2.0), "photoCalib": PhotoCalib(2.5)}
+        plain["visitInfo"] = info
         return [({"visit": 1}, plain), ({"visit": 2}, {**plain, "image": image * np.nan})]
 
     def optional(self) -> Any:

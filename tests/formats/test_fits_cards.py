@@ -98,7 +98,7 @@ def test_not_a_number():
 
 
 def test_duplicates_comments_and_lone_continue():
-    cards = parse(raw("A = 1", "A       = 2", "A       = 3", "COMMENT   x", "COMMENT y", "CONTINUE  'lost'", "HISTORY z"))
+    cards = parse(raw("A = 1", "A       = 2", "A       = 3", "COMMENT   x", "COMMENT y", "CONTINUE  'l'", "HISTORY z"))
     assert cards["A"] == 2
     assert cards.lines("COMMENT") == ["  x", "y"]
     assert cards.lines("HISTORY") == ["z"]

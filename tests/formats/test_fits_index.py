@@ -39,7 +39,8 @@ def opened(tmp_path):
 def some():
     table = fits.BinTableHDU.from_columns([fits.Column("a", "J", array=[1, 2])], name="CAT")
     image = np.arange(2000, dtype="f4").reshape(40, 50)
-    return content(fits.ImageHDU(image, name="SCI"), table, fits.ImageHDU(image[:5], name="SCI", ver=2), fits.ImageHDU())
+    second = fits.ImageHDU(image[:5], name="SCI", ver=2)
+    return content(fits.ImageHDU(image, name="SCI"), table, second, fits.ImageHDU())
 
 
 def test_all_hdus(opened):

@@ -96,10 +96,10 @@ def test_the_same_hdus_as_in_an_exposure(name):
         assert [hdu[1:] for hdu in mine["hdus"][1:]] == [hdu[1:] for hdu in theirs]
 
 
-@pytest.mark.parametrize(("name", "most"), [("photo_calib", 5760), ("wcs", 5760), ("visit_info", 5760), ("filter", 5760)])
-def test_size(name, most, tmp_path):
+@pytest.mark.parametrize("name", ["photo_calib", "wcs", "visit_info", "filter"])
+def test_size(name, tmp_path):
     source = written(FORMAT, parts()[name], About(component=name), tmp_path)
-    assert source.size <= most
+    assert source.size == 5760
     FORMAT.read(source, About(), {})
     assert source.bytes_read == 2880
 
@@ -193,5 +193,5 @@ def test_damaged_json(tmp_path):
     data = Path(source.name).read_bytes()
     for old, new in ((b'{"nano', b'["nano'), (b"nanojansky_per_count", b"nanojansky_per_cxxnt")):
         Path(source.name).write_bytes(data.replace(old, new))
-        with pytest.raises(FormatError, match="JSON|nanojansky"):
+        with pytest.raises(FormatError, match=r"JSON|nanojansky"):
             FORMAT.read(FileSource(source.name), About(), {})

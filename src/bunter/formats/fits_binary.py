@@ -335,7 +335,7 @@ def _from_astropy(hdu: Any, column: Column, table: Table, rows: Sequence[int] | 
             made[at] = array.astype(array.dtype.newbyteorder("=")) if isinstance(item, np.ndarray) else item
         return made
     array = np.asarray(values)
-    if array.dtype.kind == "S":
+    if array.dtype.kind in "SU":
         array = _text(array, False)
     array = array.astype(array.dtype.newbyteorder("="))
     return array if rows is None else array[list(rows)]
@@ -387,7 +387,7 @@ def _field(
 def _decoded(column: Column, raw: npt.NDArray[Any], exact_strings: bool) -> Any:
     code = column.code
     if code == "A":
-        return _text(raw, exact_strings)
+        return _text(raw, exact_strings, max(column.width, 1))
     if code == "L":
         return raw == ord("T")
     values = np.empty(raw.shape, np.dtype(_RAW[code]))
@@ -406,15 +406,19 @@ def _decoded(column: Column, raw: npt.NDArray[Any], exact_strings: bool) -> Any:
     return values if null is None else np.ma.MaskedArray(values, mask=null)
 
 
-def _text(raw: npt.NDArray[Any], exact: bool) -> npt.NDArray[Any]:
+def _text(raw: npt.NDArray[Any], exact: bool, width: int = 0) -> npt.NDArray[Any]:
     # numpy drops NULs at the end by itself; what follows the first one counts for nothing.
     if raw.size and (np.char.find(raw, b"\0") >= 0).any():
         raw = np.array([item.partition(b"\0")[0] for item in raw.ravel().tolist()]).reshape(raw.shape)
-    try:
-        text = np.char.decode(raw, "ascii")
-    except UnicodeDecodeError:
-        text = np.char.decode(raw, "latin-1")
-    return np.asarray(text if exact else np.char.rstrip(text))
+    if raw.dtype.kind == "U":
+        text: Any = raw
+    else:
+        try:
+            text = np.char.decode(raw, "ascii")
+        except UnicodeDecodeError:
+            text = np.char.decode(raw, "latin-1")
+    # numpy makes strings as short as their content allows.
+    return np.asarray(text.astype(f"U{width}", copy=False) if exact else np.char.rstrip(text))
 
 
 def find_rows(file: FitsFile, index: int, table: Table, where: Mapping[str, Any], about: str) -> list[int]:

@@ -270,7 +270,7 @@ def _column(column: Column, values: Any, as_bytes: bool) -> Any:
     from astropy import table, units
 
     if as_bytes:
-        values = np.char.encode(values, "latin-1")
+        values = np.char.encode(values, "latin-1").astype(f"S{max(column.width, 1)}", copy=False)
     made: Any
     if isinstance(values, np.ma.MaskedArray):
         made = table.MaskedColumn(values, name=column.name, fill_value=column.null)

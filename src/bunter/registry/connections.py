@@ -128,7 +128,8 @@ class Connections:
         folder = os.path.dirname(os.path.abspath(self.path))
         if self._writable:
             connection = self._connect_as("rwc" if self._create else "rw")
-            _use_log(connection)
+            if self._create:
+                _use_log(connection)
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'OFF'}")
             return connection, None
         if os.access(self.path, os.W_OK) and os.access(folder, os.W_OK):

@@ -186,10 +186,11 @@ class Registry(Protocol):
         where: tuple[str, Sequence[Any]] | None = None,
         order_by: Sequence[tuple[str, bool]] = (),
         limit: int | None = None,
+        part: str = "",
     ) -> list[Record]:
         """Return the live datasets that match, in key order or as `order_by` (key, descending) says.
 
-        Constraints on keys that the type does not have are ignored. `where` is SQL with ``?`` for the values.
+        Part datasets count only if they are of `part`. Constraints on keys that the type does not have are ignored. `where` is SQL with ``?`` for the values.
         """
 
     def data_ids(
@@ -197,8 +198,15 @@ class Registry(Protocol):
         type_: str,
         constraints: Mapping[str, KeyValue],
         where: tuple[str, Sequence[Any]] | None = None,
+        part: str = "",
     ) -> list[tuple[KeyValue, ...]]:
-        """Return the data IDs of the live datasets that match, as tuples in the order of `keys_of`, each once."""
+        """Return the data IDs of the live datasets that match, as tuples in the order of `keys_of`, each once.
+
+        Part datasets count only if they are of `part`.
+        """
+
+    def parts(self, type_: str) -> list[str]:
+        """Return the parts of which there are live part datasets."""
 
     def metadata(self, type_: str, constraints: Mapping[str, KeyValue]) -> list[tuple[DataId, dict[str, Any]]]:
         """Return what is recorded of the headers of the live datasets that match."""
@@ -237,7 +245,7 @@ class Registry(Protocol):
         """Return every recorded type with its keys."""
 
     def counts(self) -> dict[str, int]:
-        """Return how many live datasets each type has."""
+        """Return how many live datasets each type has, part datasets not counted."""
 
     def begin_read(self) -> None:
         """See one state of the registry until `end_read`, whatever others commit meanwhile."""

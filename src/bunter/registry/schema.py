@@ -49,13 +49,14 @@ def dataset_table(number: int, kinds: Mapping[str, str]) -> list[str]:
         f"CREATE UNIQUE INDEX d{number}_live ON d{number} ({unique}) WHERE live = 1",
         f"CREATE UNIQUE INDEX d{number}_uuid ON d{number} (uuid, part)",
         f"CREATE INDEX d{number}_file ON d{number} (file) WHERE file IS NOT NULL",
+        f"CREATE INDEX d{number}_part ON d{number} (part) WHERE part > 0 AND live = 1",
     ]
 
 
 def column(key: str) -> str:
     """Return the quoted column of a data ID key; keys are identifiers, checked before they come here."""
     if not key.isidentifier():
-        raise ValueError(key)
+        raise ValueError(f"a data ID key is an identifier, not {key!r}")
     return f'"k_{key}"'
 
 

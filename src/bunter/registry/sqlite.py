@@ -274,7 +274,9 @@ class SqliteRegistry:
             f"{table.select}WHERE d.part = ? AND (d.uuid = ? OR ({same}d.live = 1))",
             (part, new.uuid.bytes, *(new.data_id[key] for key in table.keys)),
         )
-        return self._record(table, min(rows, key=lambda row: row[0] != new.uuid.bytes))
+        if not rows:
+            raise IntegrityError(f"the registry {self.path} is damaged: an index of {new.type!r} contradicts its table")
+        return self._record(table, min(rows, key=lambda row: bool(row[0] != new.uuid.bytes)))
 
     def by_uuid(self, type_: str, uuid: UUID, part: str = "") -> Record | None:
         """Return a dataset by its UUID, in the trash or not; a whole wins over a part dataset."""
@@ -291,12 +293,13 @@ class SqliteRegistry:
         where: tuple[str, Sequence[Any]] | None = None,
         order_by: Sequence[tuple[str, bool]] = (),
         limit: int | None = None,
+        part: str = "",
     ) -> list[Record]:
         """Return the live datasets that match, in key order or as `order_by` (key, descending) says."""
         table = self.table(type_)
         if table is None:
             return []
-        clause, values = _filter(table, constraints, where)
+        clause, values = _filter(table, constraints, where, self.word_id(part) or 0)
         order = [f"d.{column(key)}{' DESC' if down else ''}" for key, down in order_by]
         order += [f"d.{name}" for name in (*table.columns, "part")]
         tail = f" ORDER BY {', '.join(order)}"
@@ -310,12 +313,13 @@ class SqliteRegistry:
         type_: str,
         constraints: Mapping[str, KeyValue],
         where: tuple[str, Sequence[Any]] | None = None,
+        part: str = "",
     ) -> list[tuple[KeyValue, ...]]:
         """Return the data IDs of the live datasets that match, as tuples in the order of `keys_of`, each once."""
         table = self.table(type_)
         if table is None:
             return []
-        clause, values = _filter(table, constraints, where)
+        clause, values = _filter(table, constraints, where, self.word_id(part) or 0)
         fields = ", ".join(f"d.{name}" for name in table.columns)
         found = self.rows(f"SELECT DISTINCT {fields or 1} FROM d{table.number} d WHERE {clause}", values)
         return found if fields else [() for _ in found]
@@ -332,6 +336,14 @@ class SqliteRegistry:
         )
         return [(DataId(zip(table.keys, row[1:], strict=True)), json.loads(row[0])) for row in found]
 
+    def parts(self, type_: str) -> list[str]:
+        """Return the parts of which there are live part datasets."""
+        table = self.table(type_)
+        if table is None:
+            return []
+        found = self.rows(f"SELECT DISTINCT part FROM d{table.number} WHERE part > 0 AND live = 1")
+        return sorted(self._word(number) for (number,) in found)
+
     def keys_of(self, type_: str) -> tuple[str, ...] | None:
         """Return the recorded keys of a type, None if nothing of that type was ever recorded."""
         table = self.table(type_)
@@ -342,18 +354,18 @@ class SqliteRegistry:
         return {table.name: table.keys for table in self.tables()}
 
     def counts(self) -> dict[str, int]:
-        """Return how many live datasets each type has."""
+        """Return how many live datasets each type has, part datasets not counted."""
         return {
-            table.name: self.rows(f"SELECT count(*) FROM d{table.number} WHERE live = 1")[0][0]
+            table.name: self.rows(f"SELECT count(*) FROM d{table.number} WHERE live = 1 AND part = 0")[0][0]
             for table in self.tables()
         }
 
     def _row_id(self, type_: str, uuid: UUID) -> tuple[int, int] | None:
-        """Return the numbers of the table and the row of a whole dataset."""
+        """Return the numbers of the table and the row of a dataset: of the whole, else of a part dataset."""
         table = self.table(type_)
         if table is None:
             return None
-        rows = self.rows(f"SELECT id FROM d{table.number} WHERE uuid = ? AND part = 0", (uuid.bytes,))
+        rows = self.rows(f"SELECT id FROM d{table.number} WHERE uuid = ? ORDER BY part LIMIT 1", (uuid.bytes,))
         return (table.number, rows[0][0]) if rows else None
 
     def pins(self, type_: str, uuid: UUID) -> list[Pin]:
@@ -512,9 +524,16 @@ def _file(row: Sequence[Any]) -> StoredFile:
 
 
 def _filter(
-    table: Table, constraints: Mapping[str, KeyValue], where: tuple[str, Sequence[Any]] | None
+    table: Table,
+    constraints: Mapping[str, KeyValue],
+    where: tuple[str, Sequence[Any]] | None,
+    part: int | None = None,
 ) -> tuple[str, list[Any]]:
+    """Return the condition for live datasets: wholes and those of one part, or of any if `part` is None."""
     clauses, values = ["d.live = 1"], list[Any]()
+    if part is not None:
+        clauses.append("d.part IN (0, ?)" if part else "d.part = 0")
+        values += [part] if part else []
     for key, value in constraints.items():
         if key in table.keys:
             clauses.append(f"d.{column(key)} = ?")

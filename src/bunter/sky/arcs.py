@@ -37,6 +37,15 @@ def cross(a: Floats, b: Floats) -> Floats:
     )
 
 
+def tangents(centre: Floats) -> tuple[Floats, Floats]:
+    """Return two directions at right angles to each other and to a unit vector."""
+    axis = np.zeros(3)
+    axis[int(np.argmin(np.abs(centre)))] = 1.0
+    one = cross(centre, axis)
+    one = one / np.sqrt(dot(one, one))
+    return one, cross(centre, one)
+
+
 def angle(a: Floats, b: Floats) -> Floats:
     """Return angles between unit vectors, accurate for small ones too (Kahan: by chords)."""
     difference, total = a - b, a + b

@@ -1,7 +1,7 @@
 """The pixel of the Hierarchical Triangular Mesh that holds a point, without any library.
 
-Kunszt, Szalay & Thakar 2001, in "Mining the Sky", p. 631. The numbers are those of `lsst.sphgeom.HtmPixelization`, which
-covers regions with pixels (`bunter.sky.regions`) but takes 70 ms to import: too much for a put.
+Kunszt, Szalay & Thakar 2001, in "Mining the Sky", p. 631. The numbers are those of `lsst.sphgeom.HtmPixelization`,
+which covers regions with pixels (`bunter.sky.regions`) but takes 70 ms to import: too much for a put.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def pixel(point: Vector, level: int) -> int:
 
 
 def _left(a: Vector, b: Vector, point: Vector) -> bool:
-    """Tell on which side of the great circle from a to b a point lies: of a corner triangle's inner edge, on the corner's."""
+    """Tell whether a point is to the left of the way from a to b (the corner is, seen from the inner edge next to it)."""
     x, y, z = point
     return (a[1] * b[2] - a[2] * b[1]) * x + (a[2] * b[0] - a[0] * b[2]) * y + (a[0] * b[1] - a[1] * b[0]) * z >= 0.0
 

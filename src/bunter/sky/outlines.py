@@ -1,11 +1,11 @@
 """Footprints as bytes: what the registry keeps of where a dataset lies.
 
-An outline is one or several *rings*: polygons whose edges are great circles, each within 45 degrees of its centre. A ring
-is packed as its number of vertices (1 byte), a scale s (1), its centre (right ascension as 2**-32 of a turn, declination
-as 2**-31 of a right angle; 4 bytes each) and, for each vertex, its place in the tangent plane of the centre (towards
-east and north, in units of 2**-s radians; 2 bytes each). s is as large as 16 bits allow, so that a vertex is off by at
-most 1/23,000 of the largest offset: 0.03 arcsec for a CCD of 0.3 degrees. In that (gnomonic) plane great circles are
-straight lines. A rectangle takes 26 bytes.
+An outline is one or several *rings*: polygons whose edges are great circles, each within 45 degrees of its centre. A
+ring is packed as its number of vertices (1 byte), a scale s (1), its centre (right ascension as 2**-32 of a turn,
+declination as 2**-31 of a right angle; 4 bytes each) and, for each vertex, its place in the tangent plane of the centre
+(towards east and north, in units of 2**-s radians; 2 bytes each). s is as large as 16 bits allow, so that a vertex is
+off by at most 1/23,000 of the largest offset: 0.03 arcsec for a CCD of 0.3 degrees. In that (gnomonic) plane great
+circles are straight lines. A rectangle takes 26 bytes.
 
 Nothing here needs numpy, since it is on the way of every put.
 """
@@ -16,6 +16,7 @@ import math
 import struct
 from collections.abc import Iterator, Sequence
 
+from ..errors import IntegrityError
 from .htm import Vector, pixel
 
 MOST_VERTICES = 255
@@ -136,14 +137,14 @@ def rings_of(data: bytes) -> Iterator[bytes]:
 
     Raises
     ------
-    ValueError
+    IntegrityError
         If it is none.
     """
     at = 0
     while at < len(data):
         end = at + HEAD + 4 * data[at]
         if data[at] < 3 or end > len(data):
-            raise ValueError("not an outline, or one that was cut short")
+            raise IntegrityError("a recorded footprint is damaged: it is no outline, or one that was cut short")
         yield data[at:end]
         at = end
 
@@ -169,7 +170,7 @@ def cells(data: bytes) -> set[int]:
     Examples
     --------
     >>> cells(pack([[(10.1, -0.2), (9.9, -0.2), (9.9, 0.2), (10.1, 0.2)]]))
-    {589916}
+    {1016072}
     """
     found = set()
     for ring in rings_of(data):

@@ -87,7 +87,9 @@ def _shape(shape: str, numbers: Sequence[Any], asked: object) -> Region:
         return Circle(*numbers)
     wanted = 3 if name == "circle" else 4
     if len(numbers) != wanted:
-        raise ParameterError(f"region={asked!r:.200}: a {name} has {wanted} numbers, not {len(numbers)}; write {_FORMS}")
+        raise ParameterError(
+            f"region={asked!r:.200}: a {name} has {wanted} numbers, not {len(numbers)}; write {_FORMS}"
+        )
     return Circle(*numbers) if name == "circle" else Box(*numbers)
 
 
@@ -104,7 +106,8 @@ def _of_sequence(items: list[Any]) -> Region:
     if len(items) in (3, 4):
         return Circle(*items) if len(items) == 3 else Box(*items)
     raise ParameterError(
-        f"region={items!r:.200}: 3 numbers make a circle (ra, dec, radius), 4 a box (ra0, ra1, dec0, dec1), pairs a polygon"
+        f"region={items!r:.200}: 3 numbers make a circle (ra, dec, radius), 4 a box (ra0, ra1, dec0, dec1), pairs a "
+        "polygon"
     )
 
 
@@ -137,7 +140,9 @@ def _named(shape: str, values: Mapping[Any, Any]) -> Region:
         raise ParameterError(f"region: no shape {shape!r}{did_you_mean(shape, _SHAPES)}; there are: {listing(_SHAPES)}")
     for name in values:
         if name not in fields:
-            raise ParameterError(f"region: a {shape} has no {name!r}{did_you_mean(str(name), fields)}; it has {listing(fields)}")
+            raise ParameterError(
+                f"region: a {shape} has no {name!r}{did_you_mean(str(name), fields)}; it has {listing(fields)}"
+            )
     missing = [name for name in fields if name not in values]
     if missing:
         raise ParameterError(f"region: a {shape} needs {listing(missing)} too")

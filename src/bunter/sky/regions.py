@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from ..errors import ParameterError
-from .arcs import Bools, Floats, angle, crossing, dot, in_rings, on_parallels, to_arcs, vectors
+from .arcs import Bools, Floats, angle, crossing, dot, in_rings, on_parallels, tangents, to_arcs, vectors
 from .outlines import SIZES, level, reach
 from .rings import Rings, opened
 
@@ -144,7 +145,8 @@ class Circle(Region):
         centre, radius = self._circle()
         corners = rings.vertices()
         distance = to_arcs(centre, corners, np.roll(corners, -1, axis=1)).min(axis=1)
-        return (distance <= radius + rings.slack) | rings.contain(centre)
+        close: Bools = distance <= radius + rings.slack
+        return close | rings.contain(centre)
 
 
 @dataclass(frozen=True, init=False)
@@ -224,7 +226,7 @@ class Box(Region):
 
     def _meets(self, rings: Rings) -> Bools:
         corners = rings.vertices()
-        found = self._holds(corners, rings.slack[:, np.newaxis]).any(axis=1)
+        found: Bools = np.any(self._holds(corners, rings.slack[:, np.newaxis]), axis=1)
         for corner in self._corners():
             found |= rings.contain(corner)
         rest = ~found
@@ -258,7 +260,7 @@ class Box(Region):
                 if self.dec1 - self.dec0 > 170.0:
                     ends.insert(1, self.dec0 + 0.5377 * (self.dec1 - self.dec0))
                 points = vectors([side] * len(ends), ends)
-                for low, high in zip(points[:-1], points[1:], strict=True):
+                for low, high in pairwise(points):
                     found |= crossing(a, b, low, high).any(axis=1)
         return found
 
@@ -356,7 +358,7 @@ class Polygon(Region):
 
     def _holds(self, points: Floats) -> Bools:
         centre, _ = self._circle()
-        east, north = _tangents(centre)
+        east, north = tangents(centre)
         mine = self._vectors()
         height, ahead = dot(mine, centre), dot(points, centre)
         below = np.where(ahead > 0.0, ahead, 1.0)
@@ -365,29 +367,20 @@ class Polygon(Region):
 
 
 def _entangled(a: Floats, c: Floats, slack: Floats) -> Bools:
-    """Tell which rings of vertices a, shape (N, V, 3), have edges that cross those of c, shape (W, 3), or touch them."""
+    """Tell which rings of vertices a, shape (N, V, 3), have edges that cross or touch those of c, shape (W, 3)."""
     b, d = np.roll(a, -1, axis=1), np.roll(c, -1, axis=0)
     theirs, to_theirs = a[:, :, np.newaxis, :], b[:, :, np.newaxis, :]
-    found = crossing(theirs, to_theirs, c, d).any(axis=(1, 2))
+    found: Bools = np.any(crossing(theirs, to_theirs, c, d), axis=(1, 2))
     near = slack[:, np.newaxis, np.newaxis]
     found |= (to_arcs(theirs, c, d) <= near).any(axis=(1, 2))
     found |= (to_arcs(c, theirs, to_theirs) <= near).any(axis=(1, 2))
     return found
 
 
-def _tangents(centre: Floats) -> tuple[Floats, Floats]:
-    """Return two directions at right angles to each other and to the centre."""
-    axis = np.zeros(3)
-    axis[int(np.argmin(np.abs(centre)))] = 1.0
-    one = np.cross(centre, axis)
-    one /= np.sqrt(dot(one, one))
-    return one, np.cross(centre, one)
-
-
 def _octagons(points: Floats, margin: float) -> Iterable[Floats]:
     out = math.tan(margin) / math.cos(math.pi / 8)
     for point in points:
-        one, other = _tangents(point)
+        one, other = tangents(point)
         for corner in range(8):
             turned = point + out * (math.cos(corner * math.pi / 4) * one + math.sin(corner * math.pi / 4) * other)
             yield turned / np.sqrt(dot(turned, turned))

@@ -70,7 +70,7 @@ def opened(outlines: Sequence[bytes]) -> Iterator[Rings]:
 
     Raises
     ------
-    ValueError
+    IntegrityError
         If one of them is no outline.
     """
     rings: dict[int, tuple[list[bytes], list[int]]] = {}

@@ -1,0 +1,202 @@
+"""What names need: which datasets, which parts of datasets alone, and what put composites pin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from uuid import UUID
+
+from .context import Context
+from .dataid import DataId
+from .definitions.model import StoredType
+from .locate import Found, Located, LocatedBranch, LocatedList, LocatedNode
+from .plan import Branch, Leaf, Node
+from .registry.interface import Pin
+from .storing import place_of
+
+_MAIN = frozenset({"image", "data", "table"})
+
+
+@dataclass(slots=True)
+class Needed:
+    """One dataset that is needed, or some of its parts.
+
+    Attributes
+    ----------
+    whole : bool
+        Whether all of it is needed; if not, only `parts`.
+    live : bool
+        Whether it has to be found by its name; if not, only composites that pin it ask for it.
+    pins : list of Pin
+        Of a put composite.
+    """
+
+    found: Found
+    whole: bool = False
+    live: bool = False
+    parts: dict[str, None] = field(default_factory=dict)
+    pins: list[Pin] = field(default_factory=list)
+
+
+class Needs:
+    """Collects what located names need.
+
+    Parameters
+    ----------
+    context : Context
+        Of the Butler's call.
+    own_only : bool
+        Leave out what composites only read (``inputOnly``): it is found in the parents.
+    """
+
+    def __init__(self, context: Context, *, own_only: bool) -> None:
+        self._context = context
+        self._own_only = own_only
+        self._nearest = context.locator("nearest")
+        self._needed: dict[tuple[UUID, str], Needed] = {}
+
+    def __iter__(self) -> Iterator[Needed]:
+        return iter(self._needed.values())
+
+    def add(self, located: LocatedBranch) -> None:
+        """Take in a name and all that it is made of."""
+        self._branch(located, pinned=False, based=False)
+
+    def _branch(self, located: LocatedBranch, *, pinned: bool, based: bool) -> None:
+        """Walk a tree.
+
+        Parameters
+        ----------
+        pinned : bool
+            Whether a composite that is copied too pins what is here.
+        based : bool
+            Whether a composite takes it from its base, the main part with all the others.
+        """
+        if isinstance(located, Located):
+            if located.found is not None and isinstance(located.leaf, Leaf):
+                self._leaf(located.leaf, located.found, pinned=pinned, based=based)
+        elif isinstance(located, LocatedList):
+            for _, member in located.members:
+                if not located.is_none(member):
+                    self._branch(member, pinned=pinned, based=False)
+        elif located.node.take or located.node.derive:
+            # Beside a list that is taken stands the component that holds its data IDs.
+            for inner in located.branches.values():
+                self._branch(inner, pinned=pinned, based=based)
+        else:
+            self._composite(located, pinned=pinned)
+
+    def _leaf(self, leaf: Leaf, found: Found, *, pinned: bool, based: bool) -> None:
+        needed = self._note(found, pinned=pinned)
+        if not leaf.part or found.record.part or based:
+            needed.whole = True
+        else:
+            needed.parts[leaf.part] = None
+
+    def _note(self, found: Found, *, pinned: bool) -> Needed:
+        record = found.record
+        needed = self._needed.setdefault((record.uuid, record.part), Needed(found))
+        needed.live = needed.live or not pinned or self._is_nearest(found)
+        return needed
+
+    def _is_nearest(self, found: Found) -> bool:
+        record = found.record
+        for repository in self._context.chain.order:
+            there = self._nearest.direct(repository, record.type, record.data_id, record.part)
+            if there is not None:
+                return there.uuid == record.uuid
+        return False
+
+    def _composite(self, located: LocatedNode, *, pinned: bool) -> None:
+        node = located.node
+        if located.put is not None:
+            needed = self._note(located.put, pinned=pinned)
+            needed.whole = True
+            needed.pins = pins_of(located, located.put, self._context)
+        for name, inner in located.branches.items():
+            component = node.definitions[name]
+            if self._own_only and component.input_only:
+                continue
+            from_base = name not in node.composite.components
+            based = from_base and (not component.optional or not _has_main(node.branches[name], self._context))
+            self._branch(inner, pinned=pinned or located.put is not None, based=based)
+
+
+def _has_main(branch: Branch, context: Context) -> bool:
+    """Tell whether the stored dataset, of which a branch is a part, has a part that is the main one."""
+    branch = _behind(branch)
+    if not isinstance(branch, Leaf):
+        return True
+    stored: StoredType = branch.stored
+    return bool(stored.parts) or not _MAIN.isdisjoint(context.planner.declared(stored))
+
+
+def _behind(branch: Branch) -> Branch:
+    while isinstance(branch, Node) and branch.take:
+        branch = branch.branches[branch.take]
+    return branch
+
+
+def pins_of(located: LocatedNode, put: Found, context: Context) -> list[Pin]:
+    """Return the pins of a put composite, with what masks a pinned dataset in place of it."""
+    now = {(pin.component, pin.member): pin for pin in _pins("", located)}
+    pins: list[Pin] = []
+    for pin in put.repository.registry.pins(put.record.type, put.record.uuid):
+        found = now.pop((pin.component, pin.member), None)
+        if found is not None:
+            pins.append(replace(found, place=pin.place) if found.uuid == pin.uuid and pin.place else found)
+            continue
+        data_id = _pinned_data_id(pin, located, put, context)
+        if data_id is not None:
+            pins.append(replace(pin, data_id=data_id))
+    known = [pin.component for pin in pins]
+    pins += [pin for pin in now.values() if not any(_overlap(pin.component, other) for other in known)]
+    return pins
+
+
+def _overlap(a: str, b: str) -> bool:
+    return a == b or a.startswith(f"{b}.") or b.startswith(f"{a}.")
+
+
+def _pinned_data_id(pin: Pin, located: LocatedNode, put: Found, context: Context) -> DataId | None:
+    """Return the data ID of what is pinned, of which a registry keeps only a hash."""
+    if pin.uuid is not None:
+        for repository in context.chain.beyond(put.repository):
+            record = repository.registry.by_uuid(pin.type, pin.uuid, pin.part)
+            if record is not None:
+                return record.data_id
+        return None
+    if pin.member is not None:
+        return pin.member
+    branch: Branch | None = located.node
+    for name in pin.component.split("."):
+        branch = _behind(branch.branches[name]) if isinstance(branch, Node) and name in branch.branches else None
+    return branch.data_id if isinstance(branch, Leaf | Node) else None
+
+
+def _pins(path: str, located: LocatedBranch, member: DataId | None = None) -> Iterator[Pin]:
+    """Walk over the pins that say what was located; a composite counts by itself if it was put."""
+    if isinstance(located, Located):
+        leaf, found = located.leaf, located.found
+        if isinstance(leaf, Leaf) and (found is not None or located.pinned):
+            uuid, place = (None, "") if found is None else (found.record.uuid, place_of(found))
+            yield Pin(path, member, leaf.stored.name, leaf.data_id, uuid, leaf.part, place)
+        return
+    if isinstance(located, LocatedList):
+        for data_id, inner in located.members:
+            if located.is_none(inner):
+                yield Pin(path, data_id, str(located.gather.name), data_id, None, "", "")
+            else:
+                yield from _pins(path, inner, data_id)
+        return
+    node = located.node
+    if node.take:
+        yield from _pins(path, located.branches[node.take], member)
+    elif path and located.put is not None:
+        uuid, place = located.put.record.uuid, place_of(located.put)
+        yield Pin(path, member, node.composite.name, node.data_id, uuid, "", place)
+    elif member is not None:
+        yield Pin(path, member, node.composite.name, node.data_id, None, "", "")
+    else:
+        for name, inner in located.branches.items():
+            yield from _pins(f"{path}.{name}" if path else name, inner)
