@@ -80,7 +80,7 @@ def test_threads_that_put_the_same_content_agree_on_one_dataset(world: World) ->
 
     assert in_threads(4, work) == []
     assert butler.query("exp").count() == 20
-    assert [name for name in world.files("a") if "info" in name] == [f"info/{visit}.json" for visit in range(5)]
+    assert len([name for name in world.files("a") if name.startswith("info")]) == 5
     for visit in range(5):
         leaves = [butler.plan("exp.info", visit=visit, ccd=f"c{i}").leaves()[0]["uuid"] for i in range(4)]
         assert len(set(leaves)) == 1

@@ -997,3 +997,114 @@ def test_a_component_with_a_renamed_key_is_shared_by_what_that_key_does_not_tell
     butler.put({"diff": [0], "reference": [2]}, "pairing", visit=3, ref_visit=2)
     with pytest.raises(ConflictError, match="'reference'"):
         butler.put({"diff": [0], "reference": [9]}, "pairing", visit=4, ref_visit=2, replace=True)
+
+
+def test_a_nested_composite_with_a_base_is_compared_through_it(world: World) -> None:
+    policy = (
+        FRAMES
+        + """
+  head: {python: dict, storage: Json, template: "head/{visit:d}-{ccd}.json"}
+  late: {base: "calexp:jointcal", composite: {psf: psf}}
+  psf: {python: dict, storage: Json, template: "psf/{visit:d}-{ccd}.json"}
+  seen: {composite: {head: head, calexp: {datasetType: late, inputOnly: true}}}
+  seen_again: {composite: {deep: {datasetType: seen, inputOnly: true}, tail: head}}
+"""
+    )
+    butler = world.butler("a", policy)
+    butler.put(frame(), "calexp:sfm", ID)
+    butler.put(frame(wcs={"n": 1}, photo_calib={"n": 1}), "calexp:jointcal", TRACT_ID)
+    butler.put(frame(wcs={"n": 1}, photo_calib={"n": 1}, psf={"own": 1}), "late", TRACT_ID)
+    good = butler.get("late", TRACT_ID)
+    assert good == frame(wcs={"n": 1}, photo_calib={"n": 1}, psf={"own": 1})
+    for name, value in (("image", [9]), ("wcs", {"n": 9}), ("photo_calib", {"n": 9}), ("psf", {"own": 9})):
+        changed = butler.get("late", TRACT_ID)
+        setattr(changed, name, value)
+        with pytest.raises(AssemblyError, match=r"calexp\.\w+ differs.*discard=\['calexp'\]") as caught:
+            butler.put({"head": {}, "calexp": changed}, "seen", TRACT_ID)
+        assert name.replace("_", "").lower() in str(caught.value).lower()
+    butler.put({"head": {}, "calexp": good}, "seen", TRACT_ID)
+    deep = butler.get("seen", TRACT_ID)
+    deep["calexp"].wcs = {"n": 9}
+    with pytest.raises(AssemblyError, match=r"deep\.calexp\.wcs differs"):
+        butler.put({"deep": deep, "tail": {}}, "seen_again", TRACT_ID)
+    butler.put({"deep": deep, "tail": {}}, "seen_again", TRACT_ID, discard=["deep"])
+    assert butler.get("seen_again", TRACT_ID)["deep"]["calexp"] == good
+
+
+def test_a_list_in_a_nested_composite_that_is_input_only_is_compared(world: World) -> None:
+    from bunter import DataId
+
+    policy = LISTS + "  head: {python: dict, storage: Json, template: 'head/{tract:d}.json'}\n" + (
+        "  outer: {composite: {head: head, total: {datasetType: total, inputOnly: true}}}\n"
+    )
+    butler = world.butler("a", policy)
+    for patch in "ab":
+        butler.put({"n": patch}, "item", tract=0, patch=patch)
+    total = butler.get("total", tract=0)
+    butler.put({"head": {}, "total": total}, "outer", tract=0)
+    total["items"][1] = {"n": "changed"}
+    with pytest.raises(AssemblyError, match=r"total.items.*'patch': 'b'"):
+        butler.put({"head": {}, "total": total}, "outer", tract=0, replace=True)
+    more = {"items": {DataId(tract=0, patch="z"): {"n": 1}}}
+    with pytest.raises(AssemblyError, match=r"'patch': 'z'"):
+        butler.put({"head": {}, "total": more}, "outer", tract=0, replace=True)
+
+
+def test_what_is_there_although_nothing_is_stored_would_be_lost(world: World) -> None:
+    policy = FRAMES + """
+  head: {python: dict, storage: Json, template: "head/{visit:d}-{ccd}.json"}
+  seen: {composite: {head: head, calexp: {datasetType: "calexp:jointcal", inputOnly: true}}}
+"""
+    butler = world.butler("a", policy)
+    butler.put(frame(psf=None), "calexp:sfm", ID)
+    butler.put(frame(psf=None, wcs={"n": 1}, photo_calib={"n": 1}), "calexp:jointcal", TRACT_ID)
+    changed = butler.get("calexp:jointcal", TRACT_ID)
+    changed.psf = {"new": 1}
+    with pytest.raises(AssemblyError, match="psf"):
+        butler.put({"head": {}, "calexp": changed}, "seen", TRACT_ID)
+
+
+def test_a_shared_nested_composite_that_is_discarded_keeps_what_is_stored(world: World) -> None:
+    butler = world.butler("a", SHARED_NESTED)
+    butler.put({"image": [1], "visit": {"info": {"n": 1}, "sky": {"n": 1}}}, "exp", visit=1, ccd="N3")
+    changed = {"info": {"n": 1}, "sky": {"n": 2}}
+    butler.put({"image": [1], "visit": changed}, "exp", visit=1, ccd="N4", discard=["visit"])
+    assert butler.get("exp.visit.sky", visit=1, ccd="N4") == {"n": 1}
+
+
+# One dataset under several names
+
+
+TWICE = """
+datasets:
+  conf: {python: dict, storage: Json, template: "conf/{visit:d}.json"}
+  twice: {composite: {one: conf, two: conf}}
+  inner: {composite: {c: conf}}
+  deep: {composite: {x: inner, y: inner, z: conf}}
+"""
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_components_that_are_one_dataset_are_written_once(world: World, inside: bool) -> None:
+    from contextlib import nullcontext
+
+    butler = world.butler("a", TWICE)
+    with butler.transaction() if inside else nullcontext():
+        butler.put({"one": {"n": 1}, "two": {"n": 1}}, "twice", visit=1)
+        butler.put({"x": {"c": {"n": 2}}, "y": {"c": {"n": 2}}, "z": {"n": 2}}, "deep", visit=2)
+        assert butler.get("twice", visit=1) == {"one": {"n": 1}, "two": {"n": 1}}
+    assert butler.get("deep", visit=2) == {"x": {"c": {"n": 2}}, "y": {"c": {"n": 2}}, "z": {"n": 2}}
+    assert world.files("a") == ["conf/1.json", "conf/2.json"]
+
+
+@pytest.mark.parametrize("values", [(1, 2), (2, 1), (2, 3)])
+def test_components_that_are_one_dataset_may_not_differ(world: World, values: tuple[int, int]) -> None:
+    butler = world.butler("a", TWICE)
+    obj = dict(zip(("one", "two"), ({"n": value} for value in values), strict=True))
+    with pytest.raises(ConflictError, match=r"'two' and another component are one dataset"):
+        butler.put(obj, "twice", visit=1)
+    butler.put({"one": {"n": 1}, "two": {"n": 1}}, "twice", visit=1)
+    with pytest.raises(ConflictError, match=r"one dataset"):
+        butler.put(obj, "twice", visit=1, replace=True)
+    assert butler.get("twice", visit=1) == {"one": {"n": 1}, "two": {"n": 1}}
+    assert world.files("a") == ["conf/1.json"]

@@ -4,7 +4,7 @@ What a fence says:
 
 - ```` ```python ````: run; ``policy`` is the text of the last ```` ```yaml ```` block above it.
 - ```` ```python raises ````: has to raise an error of Bunter, which counts as its output.
-- ```` ```python file=name.py ````: written to a module that later blocks import.
+- ```` ```python file=name.py ````: written to a module (``package/name.py``, too) that later blocks import.
 - ```` ```python no-run ````: needs what is not installed; only has to be Python.
 - ```` ```text ```` right after a Python block: what that block prints; ``...`` stands for anything.
 - ```` ```toml install ````: the ``pyproject.toml`` of a plugin, whose entry points are then found.
@@ -14,6 +14,7 @@ What a fence says:
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import re
 import sys
@@ -29,7 +30,7 @@ from bunter import BunterError, Butler, Exposure, RepositoryArgs, formats
 from bunter.definitions import load
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "use-cases").glob("*.md")])
 FENCE = re.compile(r"^(?P<fence>`{3,})(?P<info>[^`\n]*)\n(?P<body>.*?)^(?P=fence)[ \t]*$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
 HEADING = re.compile(r"^#+ +(?P<text>.+?) *$", re.MULTILINE)
@@ -103,7 +104,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(formats, "_found", dict(formats._found))
     yield tmp_path
     for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
+        # A folder of modules without an __init__.py has places instead of a file.
+        places = [getattr(module, "__file__", None) or "", *(getattr(module, "__path__", None) or ())]
+        if any(str(place).startswith(str(tmp_path)) for place in places):
             del sys.modules[name]
 
 
@@ -138,7 +141,7 @@ def prepare_readme(namespace: dict[str, Any]) -> None:
         butler.put(exposure, "calexp:sfm", visit=1, ccd="N3")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_page(page: Path, folder: Path) -> None:
     namespace: dict[str, Any] = {"__name__": "page"}
     if page.name == "README.md":
@@ -156,7 +159,9 @@ def test_page(page: Path, folder: Path) -> None:
                 continue
             name = next((word.partition("=")[2] for word in block.words if word.startswith("file=")), None)
             if name is not None:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_text(block.body, "utf-8")
+                importlib.invalidate_caches()
             elif "no-run" in block.words:
                 code_of(block, page)
             else:
@@ -173,7 +178,7 @@ def anchors_of(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links(page: Path) -> None:
     """Links between the pages lead to pages and headings that there are."""
     for match in LINK.finditer(FENCE.sub("", page.read_text("utf-8"))):

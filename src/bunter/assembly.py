@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import is_dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any, TypeAlias
 
 from .components import declared_components, get_component, has_component, match_component, set_component
 from .dataid import DataId
+from .definitions.calls import parse_call
 from .definitions.model import ComponentDefinition, CompositeType
 from .errors import AssemblyError, TrustError
+from .operations import ComponentDict
 from .words import did_you_mean, listing
 
 Assembler: TypeAlias = Callable[[dict[str, Any], dict[str, Any], Any], Any]
@@ -19,7 +21,18 @@ Assembler: TypeAlias = Callable[[dict[str, Any], dict[str, Any], Any], Any]
 Disassembler: TypeAlias = Callable[[Any, dict[str, Any], dict[str, Any]], None]
 """``f(obj, dataId, componentDict)``"""
 
-BUILT_IN = ("generic", "concat_rows", "join_columns")
+
+@dataclass(frozen=True, slots=True)
+class ColumnSet:
+    """The names of the columns that a component of a composite has; of a list, those of each member.
+
+    An assembler that is an object with the methods ``column_names(present)`` and ``select_columns(columns, present)``
+    (`present`: component -> `ColumnSet`) is asked by them which columns of which component a selection of columns
+    needs; components that it does not name are not read, and arrive as None.
+    """
+
+    names: tuple[str, ...]
+    is_list: bool = False
 
 
 class MemberList(list[Any]):
@@ -36,17 +49,18 @@ class MemberList(list[Any]):
         self.data_ids = list(data_ids)
 
 
-def built_in(name: str) -> Assembler | None:
-    """Return a built-in assembler other than ``generic``."""
-    if name == "concat_rows":
-        from .assembly_tables import concat_rows
+def built_in(text: str) -> Assembler | None:
+    """Return a built-in assembler other than ``generic``: ``join_columns(objectId)``."""
+    call = parse_call(text)
+    if call is None or call.name == "generic":
+        return None
+    if call.name == "concat_rows":
+        from .assembly_rows import ConcatRows
 
-        return concat_rows
-    if name == "join_columns":
-        from .assembly_tables import join_columns
+        return ConcatRows(call.arguments, call.options.get("same", ()))
+    from .assembly_columns import JoinColumns
 
-        return join_columns
-    return None
+    return JoinColumns(call.arguments, call.option("how", "same"), call.option("clash", "suffix"))
 
 
 def assemble(
@@ -82,7 +96,7 @@ def assemble(
     """
     try:
         if assembler is not None:
-            built = assembler(dict(data_id), dict(values), class_obj)
+            built = assembler(dict(data_id), ComponentDict(values, origin or (0, 0)), class_obj)
         else:
             built = _generic(composite, definitions, values, class_obj, trusted)
         if origin is not None and hasattr(built, "origin"):
@@ -119,10 +133,12 @@ def _generic(
                     f"which is not among the components: {listing(values)}. Give the composite an assembler"
                 )
         obj = class_obj(**arguments)
+    inputs = [word for derived in composite.operations.values() for word in derived.inputs]
     for name, value in left.items():
         setter = definitions[name].setter
         _check_accessor(composite, setter, "set", trusted)
-        if value is None and not setter and not _can_hold(obj, name):
+        used_up = definitions[name].spent or match_component(name, inputs) is not None
+        if (value is None or used_up) and not setter and not _can_hold(obj, name):
             continue
         try:
             set_component(obj, name, value, setter)

@@ -14,6 +14,7 @@ from .cache import ComponentCache
 from .choices import check_choice
 from .committing import Staged, commit
 from .context import Context
+from .copying import Copied, Copy, wanted
 from .dataid import DataId, KeyValue
 from .definitions import Definitions
 from .definitions.model import CompositeType, PartOfType, StoredType
@@ -572,6 +573,73 @@ class Butler:
         if transaction is not None:
             transaction.staged.append(ingest.staged)
         return [DatasetRef(self, DatasetName.parse(type_), own_id, None) for type_, own_id, _ in results]
+
+    def copy_to(
+        self,
+        root: str | os.PathLike[str],
+        names: str | Iterable[str],
+        data_id: Mapping[str, Any] | None = None,
+        *,
+        where: str | None = None,
+        mode: str = "copy",
+        parents: bool = False,
+        progress: Progress | None = None,
+        dataId: Mapping[str, Any] | None = None,
+        **keys: Any,
+    ) -> Copied:
+        """Copy some dataset types into another repository, with all that they need: all of it or nothing.
+
+        UUIDs, pins, provenance and what is known of implied keys are kept, and the definitions go along. Where only
+        some parts of a stored dataset are needed (``calexp:sfm.photoCalib`` by a catalog), each is stored by itself
+        and found under the whole's name, and the whole is not copied; the base of a composite is copied whole. What
+        is there already is left alone, so that the way back is the same call.
+
+        Parameters
+        ----------
+        root : str or path
+            A repository; it is made if it is not there.
+        names : str or list of str
+            Names of datasets or of components.
+        data_id : mapping, optional
+            Constraints; more as keywords. Each name takes the keys that it has.
+        where : str, optional
+            An expression over keys, as of `query`.
+        mode : {"copy", "hardlink", "symlink", "reference"}
+            What to do with the files: ``reference`` leaves them in place. Only copies are checked against their
+            checksums; parts that are needed alone are written in any case.
+        parents : bool
+            Make this Butler's repositories the parents of the new one, and leave there what composites only read.
+        progress : callable, optional
+            Called with (done, total) datasets.
+
+        Returns
+        -------
+        Copied
+            How many datasets, files and bytes are new there.
+
+        Raises
+        ------
+        DatasetNotFoundError
+            If there is nothing that agrees with what is asked for, or something that it needs is missing.
+        DatasetExistsError
+            If the repository holds different datasets under the same names and data IDs; lists them.
+        IntegrityError
+            If a file is not what was written.
+        DefinitionError, RepositoryError
+            If the repository defines a type differently, has other parents, or cannot be made.
+        """
+        context = self._current()
+        asked = wanted(
+            context, names, _one_of(data_id, dataId), keys,
+            where=where, mode=mode, parents=parents, progress=progress,
+        )  # fmt: skip
+        opened = Opened(
+            durable=self._arguments["durability"] == "full", trust_paths=self._arguments["trust_paths"]
+        )
+        try:
+            return Copy(context, self._starts, opened, root, asked).run()
+        finally:
+            opened.close()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Butler]:

@@ -146,6 +146,11 @@ class Locator:
     """Pins that count instead of those that the registries have now, by the composite's UUID."""
     _direct: dict[tuple[UUID, str, DataId], Record | None] = field(default_factory=dict)
 
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """The roots that are searched; a transaction's overlay counts as its output."""
+        return tuple(dict.fromkeys(repository.root for repository in self.chain.order))
+
     def locate(self, branch: Branch, *, optional: bool = False) -> LocatedBranch:
         """Find every leaf of a tree; what is missing is noted, not raised."""
         if isinstance(branch, Node) and self.resolve != "nearest":
@@ -188,7 +193,7 @@ class Locator:
             return self._list(branch, views, lambda: self.members(branch))
         candidates = self._composites(branch, views)
         if candidates and candidates[0].found is None:
-            searched = tuple(repository.root for repository in self.chain.order)
+            searched = self.searched
             return _without(Absent(branch_name(branch), ()), candidates[0], searched)
         put = [candidate.found for candidate in candidates if candidate.found is not None]
         return self._node(branch, views, put)
@@ -276,7 +281,7 @@ class Locator:
         candidates = self._candidates(
             views, lambda repository: self.direct(repository, leaf.stored.name, leaf.data_id, leaf.part)
         )
-        searched = tuple(repository.root for repository in self.chain.order)
+        searched = self.searched
         if not candidates:
             return Located(leaf, "absent" if optional else "missing", searched=searched)
         chosen = candidates[0]
@@ -315,7 +320,7 @@ class Locator:
         return ""
 
     def _list(self, gather: Gather, views: list[_View], data_ids: Callable[[], list[DataId]]) -> LocatedList:
-        searched = tuple(repository.root for repository in self.chain.order)
+        searched = self.searched
         members: list[tuple[DataId, LocatedBranch]] = []
         for repository in self.chain.order if self.resolve != "nearest" else ():
             for view in views:
@@ -366,7 +371,8 @@ def branch_name(branch: Branch) -> str:
         return branch.name
     if isinstance(branch, Gather):
         return str(branch.name)
-    return f"{branch.composite.name}.{branch.take}" if branch.take else branch.composite.name
+    part = branch.take or branch.derive
+    return f"{branch.composite.name}.{part}" if part else branch.composite.name
 
 
 def located_leaves(branch: LocatedBranch) -> Iterator[Located]:

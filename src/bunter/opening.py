@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from .choices import check_choice
 from .definitions import Definitions, load
-from .definitions.model import PartOfType, Place, StoredType
+from .definitions.combine import same_type
+from .definitions.model import StoredType
 from .errors import RepositoryError
 from .repository import Opened, Repository, is_repository, resolve_root
 from .trust import Importer
@@ -72,7 +73,7 @@ class Opening:
         given = load(policy, known=repository.definitions, trusted=True)
         for name, definition in given.types.items():
             stored = repository.definitions.types.get(name)
-            if stored is None or not _same_definition(stored, definition):
+            if stored is None or not same_type(stored, definition):
                 raise RepositoryError(
                     f"the policy given for {repository.root} defines {name!r} otherwise than the repository does; "
                     "an input is not changed: open it as outputs= to define more"
@@ -113,6 +114,12 @@ class Opening:
         DefinitionError, RepositoryError
             If it changes what cannot change.
         """
+        # The registry's lock: another process may be adding definitions, too.
+        repository.registry.apply([], lambda: self._define(repository, policy))
+
+    def _define(self, repository: Repository, policy: Any) -> None:
+        if repository.changed():
+            repository.read_definitions()
         new = load(policy, known=repository.definitions, trusted=True)
         self._importer.vouch(new)
         own = repository.own
@@ -127,12 +134,6 @@ class Opening:
                 )
         if own is None or updated.to_yaml() != own.to_yaml():
             repository.define(updated)
-
-
-def _same_definition(a: Any, b: Any) -> bool:
-    nowhere = Place("")
-    plain = [replace(d, place=nowhere, **({} if isinstance(d, PartOfType) else {"trusted": False})) for d in (a, b)]
-    return bool(repr(plain[0]) == repr(plain[1]) or plain[0] == plain[1])
 
 
 def arguments_of(given: Any) -> list[RepositoryArgs]:

@@ -311,7 +311,7 @@ class Planner:
         branches: dict[str, Branch] = {}
         for written in composite.derived[name].inputs:
             derived = match_component(written, composite.derived)
-            if derived is not None:
+            if derived is not None and derived != name:
                 branches[derived] = self._derived(composite, derived, data_id)
                 continue
             chosen = self._match(composite.name, written, components)

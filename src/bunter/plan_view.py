@@ -91,6 +91,10 @@ def _describe(component: str, branch: LocatedBranch, opener: Opener) -> dict[str
         "put": None if branch.put is None else str(branch.put.record.uuid),
         "components": {name: _describe(name, inner, opener) for name, inner in branch.branches.items()},
     }
+    for name, inner in described["components"].items():
+        operation = node.composite.operation(name)
+        if operation is not None:
+            inner["operation"] = f"{operation.function}({', '.join(operation.inputs)})"
     return described
 
 
@@ -158,9 +162,13 @@ def _composite_note(tree: Mapping[str, Any]) -> str:
     if "components" not in tree:
         return ""
     if "derived" in tree:
-        return f"  derived ({tree['with']})"
+        return f"  derived ({tree['with']}){_operation_note(tree)}"
     how = "as it was put" if tree["put"] else "never put as such: resolved afresh"
-    return f"  assembled ({tree['assembler']}), {how}"
+    return f"  assembled ({tree['assembler']}), {how}{_operation_note(tree)}"
+
+
+def _operation_note(tree: Mapping[str, Any]) -> str:
+    return f"  then {tree['operation']}" if "operation" in tree else ""
 
 
 def _draw(tree: Mapping[str, Any], indent: str, lines: list[str]) -> None:
@@ -193,7 +201,7 @@ def _leaf_line(leaf: Mapping[str, Any]) -> str:
     if state != "found":
         note = f": {leaf['note']}" if leaf.get("note") else ""
         where = f" (searched {', '.join(leaf['searched'])})" if state == "missing" and leaf.get("searched") else ""
-        return f"{text}  {state.upper()}{note}{where}"
+        return f"{text}  {state.upper()}{note}{where}{_operation_note(leaf)}"
     text += f"  {leaf['repository_name']}: {leaf.get('path', 'composite')}"
     if "size" in leaf:
         if leaf["bytes"] is not None:
@@ -208,4 +216,4 @@ def _leaf_line(leaf: Mapping[str, Any]) -> str:
         text += "  masks what was pinned"
     if leaf.get("trashed"):
         text += "  (in the trash)"
-    return text
+    return text + _operation_note(leaf)

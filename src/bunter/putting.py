@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid4
 
-from .assembly import members_of, parts_to_strip, take_apart
+from .assembly import members_of, parts_to_strip
 from .committing import commit
 from .comparing import read_leaf, same_as_stored
 from .components import match_component
@@ -23,14 +23,16 @@ from .errors import (
     DatasetExistsError,
     DatasetNotFoundError,
 )
-from .locate import Found, Located, LocatedBranch, LocatedList, LocatedNode, lacking
+from .formats.equality import same_values
+from .locate import Found, Located, LocatedBranch, LocatedList, LocatedNode, branch_name, lacking
 from .members import data_ids_of
 from .names import DatasetName
 from .plan import Absent, Branch, Gather, Leaf, Node
-from .reading import check_complete, disassembler_of
+from .reading import check_complete
 from .registry.interface import NewDataset, Pin
 from .repository import Overlay
 from .storing import Options, Stored, Storer, place_of
+from .taking import Taken, what
 from .words import did_you_mean, listing
 
 
@@ -127,55 +129,36 @@ class Put:
         if composite.read_only or (composite.assembler not in (None, "generic") and composite.disassembler is None):
             why = "readOnly" if composite.read_only else "it has an assembler but no disassembler"
             raise AssemblyError(f"{composite.name!r} is read-only: {why}")
-        for name in self.options.discard:
+        for name in self.options.discard if not self._outer else ():
             if match_component(name, node.definitions) is None:
                 raise AssemblyError(
                     f"discard={name!r}: {composite.name!r} has no such component"
                     f"{did_you_mean(name, node.definitions)}; it has: {listing(node.definitions)}"
                 )
-        parts = take_apart(
-            composite,
-            node.definitions,
-            node.data_id,
-            obj,
-            disassembler_of(composite, self.context.opener),
-            {name: self._whole_type(branch) for name, branch in node.branches.items()},
-            self.context.opener.importer.trusts_definition(composite.name),
-        )
         present = self.context.locator("pinned").locate(node)
         nearest = self.context.locator("nearest").locate(node)
         assert isinstance(present, LocatedNode)
         assert isinstance(nearest, LocatedNode)
+        located = [nearest, present] if self.options.replace else [present, nearest]
+        taken = Taken(self.context.opener, node, obj, located)
         pins: list[Pin] = []
+        of: dict[tuple[str, DataId, str], UUID] = {}
         for name in node.branches:
-            lacks = name not in parts or parts[name] is None
-            pins += self._component(
-                node, name, None if lacks else parts[name], present.branches[name], nearest.branches[name], parts
-            )
+            added = self._component(node, name, taken)
+            for pin in added:
+                if pin.uuid is not None and of.setdefault((pin.type, pin.data_id, pin.part), pin.uuid) != pin.uuid:
+                    raise _twins(node, name, f"{pin.type} {pin.data_id}")
+            pins += added
         return self._record_composite(node, pins)
 
     def _discards(self, name: str) -> bool:
         return match_component(name, self.options.discard) is not None
 
-    def _whole_type(self, branch: Branch) -> Any:
-        if isinstance(branch, Leaf) and not branch.part:
-            return self.context.opener.type_of(branch.stored.python)
-        if isinstance(branch, Node) and not branch.take:
-            return self.context.opener.type_of(branch.composite.python)
-        return None
-
-    def _component(
-        self,
-        node: Node,
-        name: str,
-        value: Any,
-        present: LocatedBranch,
-        nearest: LocatedBranch,
-        parts: Mapping[str, Any],
-    ) -> list[Pin]:
+    def _component(self, node: Node, name: str, taken: Taken) -> list[Pin]:
         component = node.definitions[name]
         branch = node.branches[name]
-        choices = [nearest, present] if self.options.replace else [present, nearest]
+        value = taken.parts.get(name)
+        choices = taken.choices(name)
         while isinstance(branch, Node) and branch.take:
             # A component of another composite: what counts is the leaf behind it.
             inner = branch.definitions[branch.take]
@@ -193,7 +176,43 @@ class Put:
             )
         if isinstance(branch, Gather):
             return self._members(node, component, branch, value, choices)
-        return self._one(node, component, branch, value, choices, name, None, parts)
+        if taken.is_made(name):
+            return self._computed(node, component, branch, value, choices, taken)
+        return self._one(node, component, branch, value, choices, name, None, taken.parts)
+
+    def _computed(
+        self,
+        node: Node,
+        component: ComponentDefinition,
+        branch: Branch,
+        value: Any,
+        choices: list[LocatedBranch],
+        taken: Taken,
+    ) -> list[Pin]:
+        """Put a component that an operation makes of what is stored, or that is computed from others."""
+        name = component.name
+        operation = taken.operation(name)
+        input_only = component.input_only or operation is None
+        spared = self._discards(name) or not self.options.check
+        found = [choice for choice in choices if not any(True for _ in lacking(choice, optional=name in node.optional))]
+        if input_only and not found:
+            check_complete(choices[-1], f"{node.composite.name}.{name}", node.data_id)
+        made: list[Any] = []
+        for choice in found:
+            if input_only and spared:
+                return self._reference(name, choice)
+            made.append(taken.made(name, choice))
+            if same_values(made[-1], value):
+                return self._reference(name, choice)
+        if operation is None or component.input_only:
+            raise taken.lost(name, made[0])
+        if name not in taken.before:
+            raise AssemblyError(
+                f"{node.composite.name} {node.data_id}: {name!r} is made by {operation.function}, which does not say "
+                f"how that is undone, so it is not known what to write. Give the function an 'undo', or let {name!r} "
+                "be inputOnly"
+            )
+        return self._one(node, component, branch, taken.before[name], choices, name, None, taken.parts)
 
     def _from_precursors(self, gather: Gather) -> LocatedList:
         """Locate the members of a list by the precursors that this very put is given."""
@@ -257,7 +276,7 @@ class Put:
             if not spared:
                 raise AssemblyError(
                     f"{node.composite.name} {node.data_id}: {name!r} differs from {leaf.name} {leaf.data_id} in "
-                    f"{found[0].repository.root}, but is inputOnly: these {_what(value)} would be lost. Nothing was "
+                    f"{found[0].repository.root}, but is inputOnly: these {what(value)} would be lost. Nothing was "
                     f"written. Put it under a name of its own, or keep what is stored with discard=[{name!r}]"
                 )
             return [self.store.referenced(leaf, found[0]).pin(path, member)]
@@ -273,6 +292,12 @@ class Put:
         compared: Sequence[Found],
     ) -> Stored:
         name = component.name
+        twin = self.store.twin(leaf.stored.name, leaf.data_id)
+        if twin is not None:
+            written = self.store.found(twin)
+            if not same_as_stored(self.context.opener, value, leaf, written, strip):
+                raise _twins(node, name, f"{leaf.name} {leaf.data_id}")
+            return self.store.referenced(leaf, written)
         existing = self.store.exists(leaf.stored.name, leaf.data_id)
         if existing is not None:
             # Somebody else may have put it since the components were located.
@@ -329,11 +354,13 @@ class Put:
         member: DataId | None,
     ) -> list[Pin]:
         """Put a composite that is a component, or compare it leaf by leaf if it is only read."""
+        whole = [choice for choice in choices if not any(True for _ in lacking(choice))]
+        if whole and self._discards(component.name):
+            return self._reference(path, whole[0], member)
         if component.input_only:
-            for choice in choices:
-                if not any(True for _ in lacking(choice)):
-                    self._compare_nested(node, component, branch, value, choice)
-                    return self._reference(path, choice, member)
+            for choice in whole:
+                self._compare_nested(node, component, branch, value, choice)
+                return self._reference(path, choice, member)
             check_complete(choices[-1], f"{node.composite.name}.{component.name}", node.data_id)
         keys = self.context.planner.keys(DatasetName.parse(branch.composite.name))
         shared = self._is_shared(node, component.name, keys)
@@ -345,32 +372,62 @@ class Put:
     def _compare_nested(
         self, node: Node, component: ComponentDefinition, branch: Node, value: Any, choice: LocatedBranch
     ) -> None:
-        if self._discards(component.name) or not self.options.check:
+        if self._discards(component.name) or not self.options.check or not isinstance(choice, LocatedNode):
             return
-        if not isinstance(choice, LocatedNode):
-            return
-        composite = branch.composite
-        parts = take_apart(
-            composite,
-            branch.definitions,
-            branch.data_id,
-            value,
-            disassembler_of(composite, self.context.opener),
-            {name: self._whole_type(inner) for name, inner in branch.branches.items()},
-            self.context.opener.importer.trusts_definition(composite.name),
-        )
         siblings = [name for name in node.branches if name != component.name]
-        ignored = {*parts_to_strip(value, component.name, siblings)}
-        for name, inner in choice.branches.items():
-            if name in ignored or parts.get(name) is None or not isinstance(inner, Located) or inner.found is None:
+        found = self._difference(branch, value, choice, parts_to_strip(value, component.name, siblings))
+        if found is not None:
+            path, other, kind = found
+            raise AssemblyError(
+                f"{node.composite.name} {node.data_id}: {component.name}.{path} differs from "
+                f"{other}, but {component.name!r} is inputOnly: these {kind} would be lost. "
+                f"Nothing was written. Keep what is stored with discard=[{component.name!r}]"
+            )
+
+    def _difference(
+        self, branch: Node, value: Any, located: LocatedNode, ignored: Sequence[str] = ()
+    ) -> tuple[str, str, str] | None:
+        """Return the first component of a composite that is not what is stored: its path, what differs, of what kind."""
+        taken = Taken(self.context.opener, branch, value, [located])
+        for name, inner in located.branches.items():
+            part = taken.parts.get(name)
+            if name in ignored or part is None:
                 continue
-            assert isinstance(inner.leaf, Leaf)
-            if not same_as_stored(self.context.opener, parts[name], inner.leaf, inner.found, []):
-                raise AssemblyError(
-                    f"{node.composite.name} {node.data_id}: {component.name}.{name} differs from {inner.leaf.name} "
-                    f"{inner.leaf.data_id}, but {component.name!r} is inputOnly: these {_what(parts[name])} would be "
-                    f"lost. Nothing was written. Keep what is stored with discard=[{component.name!r}]"
-                )
+            if taken.is_made(name):
+                found = None
+                if not same_values(taken.made(name, inner), part):
+                    found = "", branch_name(branch.branches[name]), what(part)
+            else:
+                strip = parts_to_strip(part, name, [other for other in taken.parts if other != name])
+                found = self._difference_at(part, inner, strip)
+            if found is not None:
+                return name + found[0], found[1], found[2]
+        return None
+
+    def _difference_at(self, value: Any, located: LocatedBranch, strip: list[str]) -> tuple[str, str, str] | None:
+        while isinstance(located, LocatedNode) and located.node.take:
+            located = located.branches[located.node.take]
+        if isinstance(located, LocatedNode):
+            found = self._difference(located.node, value, located, strip)
+            return None if found is None else (f".{found[0]}", found[1], found[2])
+        if isinstance(located, LocatedList):
+            members = dict(located.members)
+            for data_id, member in members_of(value, str(located.gather.name)):
+                if getattr(member, "is_deferred", False):
+                    continue
+                found = None
+                if data_id not in members:
+                    found = "", f"no {located.gather.name} {data_id}", what(member)
+                elif member is not None:
+                    found = self._difference_at(member, members[data_id], [])
+                if found is not None:
+                    return f"{data_id}{found[0]}", found[1], found[2]
+            return None
+        if isinstance(located.leaf, Leaf) and located.found is not None:
+            if same_as_stored(self.context.opener, value, located.leaf, located.found, strip):
+                return None
+            return "", f"{located.leaf.name} {located.leaf.data_id}", what(value)
+        return "", f"{located.leaf.name}, which is absent", what(value)
 
     def _members(
         self, node: Node, component: ComponentDefinition, gather: Gather, value: Any, choices: list[LocatedBranch]
@@ -447,6 +504,11 @@ class Put:
         composite = node.composite
         existing = self.store.exists(composite.name, node.data_id)
         replaces = False
+        twin = self.store.twin(composite.name, node.data_id)
+        if twin is not None:
+            if _content(twin.pins or ()) != _content(pins):
+                raise _twins(self._outer[-1].node, self._outer[-1].component, f"{composite.name} {node.data_id}")
+            return composite.name, node.data_id, twin.uuid
         if existing is not None:
             if self._same_pins(existing, pins):
                 return composite.name, node.data_id, existing.record.uuid
@@ -486,9 +548,7 @@ class Put:
 
     def _same_pins(self, existing: Found, pins: Sequence[Pin]) -> bool:
         recorded = existing.repository.registry.pins(existing.record.type, existing.record.uuid)
-        return {(p.component, p.member, p.uuid, p.part) for p in recorded} == {
-            (p.component, p.member, p.uuid, p.part) for p in pins
-        }
+        return _content(recorded) == _content(pins)
 
     # Commit
 
@@ -500,6 +560,17 @@ class Put:
             first.registry.apply([self.staged.changes])
             return {}
         return commit(self.context, [self.staged])
+
+
+def _content(pins: Sequence[Pin]) -> set[tuple[object, ...]]:
+    return {(p.component, p.member, p.uuid, p.part) for p in pins}
+
+
+def _twins(node: Node, name: str, dataset: str) -> ConflictError:
+    return ConflictError(
+        f"{node.composite.name} {node.data_id}: {name!r} and another component are one dataset, {dataset}, but differ. "
+        "Nothing was written"
+    )
 
 
 def _leaf_of(branch: Branch, choices: list[LocatedBranch]) -> tuple[Leaf | None, list[Found]]:
@@ -521,7 +592,3 @@ def _refuse_cutout(obj: Any, name: DatasetName) -> None:
         raise AssemblyError(
             f"the object is a cutout (origin {origin}); {str(name)!r} holds whole frames. Nothing was written"
         )
-
-
-def _what(value: Any) -> str:
-    return "pixels" if hasattr(value, "shape") and hasattr(value, "dtype") else "values"

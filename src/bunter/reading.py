@@ -27,6 +27,7 @@ from .formats.interface import About, Format
 from .formats.sharing import freeze
 from .locate import Found, Located, LocatedBranch, LocatedList, LocatedNode, is_absent, lacking
 from .names import DatasetName
+from .operations import Operations, compute
 from .plan import Leaf
 from .registry.interface import Record, Writing
 from .trust import Importer
@@ -294,6 +295,9 @@ class Reader:
             for name, inner in branch.branches.items()
         }
         composite = node.composite
+        if composite.operations:
+            find = self._opener.importer.find
+            values = Operations(composite, node.data_id, find, self._origin() or (0, 0)).applied(values)
         built = assemble(
             composite,
             node.definitions,
@@ -317,14 +321,12 @@ class Reader:
         """Compute a component from others."""
         composite = branch.node.composite
         derived = composite.derived[branch.node.derive]
-        function = self._opener.importer.find(derived.function)
         inputs = {name: self._value(inner) for name, inner in branch.branches.items()}
         named = {name: inputs[match_component(name, inputs) or name] for name in derived.inputs}
-        try:
-            return function(dict(branch.node.data_id), named)
-        except Exception as error:
-            error.add_note(f"while computing {composite.name}.{derived.name} {branch.node.data_id!r}")
-            raise
+        if derived.is_operation and all(value is None for value in named.values()):
+            return None
+        find = self._opener.importer.find
+        return compute(composite, derived, branch.node.data_id, named, find, self._origin() or (0, 0))
 
     def _origin(self) -> tuple[int, int] | None:
         bbox = self._parameters.get("bbox")

@@ -31,7 +31,7 @@ from .locate import Found
 from .names import DatasetName
 from .plan import Leaf
 from .reading import writing_of
-from .registry.interface import NewDataset, Pin, Precursor
+from .registry.interface import NewDataset, Pin, Precursor, Record
 from .repository import Repository
 from .words import listing
 
@@ -122,6 +122,20 @@ class Storer:
                 return Found(repository, record)
         return None
 
+    def twin(self, type_: str, data_id: DataId) -> NewDataset | None:
+        """Return the dataset that this very put has written as another component already."""
+        for new in self.staged.changes.datasets:
+            if new.type == type_ and new.data_id == data_id and new.live and not new.part:
+                return new
+        return None
+
+    def found(self, new: NewDataset) -> Found:
+        """Return a dataset that is written but not recorded yet as one that is there."""
+        record = Record(
+            new.type, new.data_id, new.uuid, "", True, new.file, new.writing, new.written_at, new.written_by
+        )
+        return Found(self.output, record)
+
     def exists_error(self, name: str, existing: Found) -> DatasetExistsError:
         """Return the error for a dataset that would be overwritten."""
         return DatasetExistsError(
@@ -153,7 +167,7 @@ class Storer:
         except (BunterError, MemoryError):
             raise
         except OSError as error:
-            raise _write_error(error, about.name, self.output) from error
+            raise write_error(error, about.name, self.output) from error
         except Exception as error:
             raise FormatError(
                 f"{about.name} cannot be written as {format_.name}: {type(error).__name__}: {error}"
@@ -213,7 +227,8 @@ class Storer:
     def _copy_here(self, found: Found) -> None:
         """Copy a referenced file into the output, its UUID kept."""
         record = found.record
-        if record.file is None or any(new.uuid == record.uuid for new in self.staged.changes.datasets):
+        staged = self.staged.changes.datasets
+        if record.file is None or any((new.uuid, new.part) == (record.uuid, record.part) for new in staged):
             return
         source = found.repository.open_file(record.file)
         stored = self.context.definitions.types.get(record.type)
@@ -228,7 +243,7 @@ class Storer:
             draft.finish()
             path = draft.publish(self._path_taken)
         except OSError as error:
-            raise _write_error(error, f"{record.type} {record.data_id}", self.output) from error
+            raise write_error(error, f"{record.type} {record.data_id}", self.output) from error
         finally:
             source.close()
         if record.file.checksum is not None and draft.checksum != record.file.checksum:
@@ -244,12 +259,14 @@ class Storer:
                 record.writing,
                 record.written_at,
                 record.written_by,
+                part=record.part,
                 live=self.exists(record.type, record.data_id) is None,
             )
         )
 
 
-def _write_error(error: OSError, name: str, output: Repository) -> RepositoryError:
+def write_error(error: OSError, name: str, output: Repository) -> RepositoryError:
+    """Return what is said of a file that cannot be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return RepositoryError(f"{name} was not written: the disk of {output.root} is full ({error.strerror})")
     return RepositoryError(f"{name} was not written into {output.root}: {error.strerror or error}")

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from .context import Context
 from .dataid import DataId
-from .definitions.model import StoredType
 from .locate import Found, Located, LocatedBranch, LocatedList, LocatedNode
 from .plan import Branch, Leaf, Node
 from .registry.interface import Pin
@@ -60,17 +59,19 @@ class Needs:
 
     def add(self, located: LocatedBranch) -> None:
         """Take in a name and all that it is made of."""
-        self._branch(located, pinned=False, based=False)
+        self._branch(located, pinned=False, inside=False, based=False)
 
-    def _branch(self, located: LocatedBranch, *, pinned: bool, based: bool) -> None:
+    def _branch(self, located: LocatedBranch, *, pinned: bool, inside: bool, based: bool) -> None:
         """Walk a tree.
 
         Parameters
         ----------
         pinned : bool
             Whether a composite that is copied too pins what is here.
+        inside : bool
+            Whether a whole composite is being walked, not one component of it that was asked for by name.
         based : bool
-            Whether a composite takes it from its base, the main part with all the others.
+            Whether a composite takes its main part from here, its base.
         """
         if isinstance(located, Located):
             if located.found is not None and isinstance(located.leaf, Leaf):
@@ -78,11 +79,12 @@ class Needs:
         elif isinstance(located, LocatedList):
             for _, member in located.members:
                 if not located.is_none(member):
-                    self._branch(member, pinned=pinned, based=False)
+                    self._branch(member, pinned=pinned, inside=inside, based=False)
         elif located.node.take or located.node.derive:
             # Beside a list that is taken stands the component that holds its data IDs.
-            for inner in located.branches.values():
-                self._branch(inner, pinned=pinned, based=based)
+            for name, inner in located.branches.items():
+                based = inside and self._is_main_of_base(located.node, name)
+                self._branch(inner, pinned=pinned, inside=inside, based=based)
         else:
             self._composite(located, pinned=pinned)
 
@@ -117,18 +119,18 @@ class Needs:
             component = node.definitions[name]
             if self._own_only and component.input_only:
                 continue
-            from_base = name not in node.composite.components
-            based = from_base and (not component.optional or not _has_main(node.branches[name], self._context))
-            self._branch(inner, pinned=pinned or located.put is not None, based=based)
+            based = self._is_main_of_base(node, name)
+            self._branch(inner, pinned=pinned or located.put is not None, inside=True, based=based)
 
-
-def _has_main(branch: Branch, context: Context) -> bool:
-    """Tell whether the stored dataset, of which a branch is a part, has a part that is the main one."""
-    branch = _behind(branch)
-    if not isinstance(branch, Leaf):
-        return True
-    stored: StoredType = branch.stored
-    return bool(stored.parts) or not _MAIN.isdisjoint(context.planner.declared(stored))
+    def _is_main_of_base(self, node: Node, name: str) -> bool:
+        """Tell whether a component is the main part of the base: whoever takes that takes most of the dataset."""
+        if name in node.composite.components:
+            return False
+        branch = _behind(node.branches[name])
+        if not isinstance(branch, Leaf):
+            return False
+        has_main = branch.stored.parts or not _MAIN.isdisjoint(self._context.planner.declared(branch.stored))
+        return not has_main or not node.definitions[name].optional
 
 
 def _behind(branch: Branch) -> Branch:

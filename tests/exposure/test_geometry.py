@@ -47,6 +47,18 @@ def test_corners_with_a_cube_and_on_the_real_sky(decam_header: fits.Header) -> N
     assert np.abs(sky.mean(axis=0) - [186.744, 25.462]).max() < 0.05  # the field that all the visits share
 
 
+def test_a_wcs_that_knows_the_size_of_its_image_is_enough() -> None:
+    wcs, image = tan(), np.zeros((80, 100))
+    wcs.pixel_shape = (100, 80)
+    assert bbox({}, {"wcs": wcs}) == (slice(0, 80), slice(0, 100))
+    np.testing.assert_array_equal(corners({}, {"wcs": freeze(wcs)}), corners({}, {"image": image, "wcs": tan()}))
+    # What is given counts, not what the WCS says.
+    assert bbox({}, {"wcs": wcs, "image": np.zeros((4, 6))}) == (slice(0, 4), slice(0, 6))
+    deep = cube()
+    deep.pixel_shape = [16] * deep.naxis
+    assert bbox({}, {"wcs": deep}) == (slice(0, 16), slice(0, 16))
+
+
 def test_lacking_inputs() -> None:
     with pytest.raises(AssemblyError, match="bbox needs 'image', which is not among its inputs; it was given: wcs"):
         bbox({}, {"wcs": tan()})

@@ -33,7 +33,7 @@ NAME = "src {'visit': 1}"
 def plain(rows=4):
     chance = np.random.default_rng(rows)
     table = Table()
-    for kind in "b1 u1 i1 i2 u2 i4 u4 i8 u8 f4 f8 c8 c16 >i2 >f8".split():
+    for kind in ["b1", "u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8", "c8", "c16", ">i2", ">f8"]:
         table[kind] = (chance.random(rows) * 100).astype(kind)
         table[f"v{kind}"] = (chance.random((rows, 3)) * 100).astype(kind)
         table[f"w{kind}"] = (chance.random((rows, 2, 1)) * 100).astype(kind)
@@ -282,8 +282,8 @@ def test_written_by_astropy(tmp_path):
 def test_headers_that_do_not_fit(tmp_path):
     source = foreign(tmp_path, fits.Column("a", "J", array=[1, 2]))
     data = (tmp_path / "foreign.fits").read_bytes()
-    for old, new, word in ((b"'J       '", b"'9J      '", "bytes a row"), (b"'J       '", b"'?       '", "no column format")):
-        (tmp_path / "foreign.fits").write_bytes(data.replace(old, new))
+    for new, word in ((b"'9J      '", "bytes a row"), (b"'?       '", "no column format")):
+        (tmp_path / "foreign.fits").write_bytes(data.replace(b"'J       '", new))
         with pytest.raises(FormatError, match=word):
             FORMAT.read(FileSource(source.name), About(), {})
 

@@ -11,7 +11,7 @@ from bunter.errors import FormatError
 from bunter.exposure import GaussianPsf, Psf, PsfExPsf
 from bunter.formats.interface import About
 from bunter.formats.psfex import PsfEx
-from bunter.testing import FileSource, FormatTests, written
+from bunter.testing import FileSource, FormatTests
 
 FORMAT = PsfEx()
 

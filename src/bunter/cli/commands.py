@@ -261,6 +261,56 @@ def get(
 
 
 @bunter.command()
+@click.argument("root", type=click.Path())
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--id", "data_id", multiple=True, metavar="KEY=VALUE", help="Only these. Can be repeated.")
+@click.option("--where", "-w", help="A condition, for example \"filter in ('g', 'r') and visit > 100\".")
+@click.option("--mode", type=click.Choice(["copy", "hardlink", "symlink", "reference"]), default="copy",
+              show_default=True, help="Copy the files, link to them, or refer to them where they are.")  # fmt: skip
+@click.option("--parents", is_flag=True, help="Make the repository a parent of the new one; copy only what is asked.")
+@_repository
+@_json
+def copy(
+    root: str,
+    names: tuple[str, ...],
+    data_id: tuple[str, ...],
+    where: str | None,
+    mode: str,
+    parents: bool,
+    repo: str,
+    trust_paths: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Copy datasets NAME, and all that they need, into the repository ROOT, new or not; all of them or none."""
+    with _open(repo, trust_paths) as butler, show.counting(f"copying to {root}") as progress:
+        copied = butler.copy_to(
+            root,
+            names,
+            _parsed(butler, data_id) or None,
+            where=where,
+            mode=mode,
+            parents=parents,
+            progress=progress,
+        )
+    if as_json:
+        show.as_json(
+            {
+                "root": copied.root,
+                "datasets": copied.datasets,
+                "parts": copied.parts,
+                "present": copied.present,
+                "files": copied.files,
+                "bytes": copied.bytes,
+            }
+        )
+        return
+    what = f"{copied.datasets} {'dataset' if copied.datasets == 1 else 'datasets'}"
+    parts = f", {copied.parts} of them parts of others" if copied.parts else ""
+    there = f"; {copied.present} were there already" if copied.present else ""
+    click.echo(f"{root}: {what}{parts}, {copied.bytes} bytes written{there}")
+
+
+@bunter.command()
 @_name
 @_data_id
 @_repository

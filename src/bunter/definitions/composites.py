@@ -30,8 +30,9 @@ class CompositeReader(OptionReader):
         options = draft.options
         derived = self._derived(options)
         components: dict[str, ComponentDefinition] = {}
+        computed = [name for name, definition in derived.items() if not definition.is_operation]
         for name, (key, node) in self._items(options, "composite").items():
-            if self._component_name(name, key.place, {**components, **derived}):
+            if self._component_name(name, key.place, (*components, *computed)):
                 component = self._component(name, key.place, node)
                 if component is not None:
                     components[name] = component
@@ -44,7 +45,7 @@ class CompositeReader(OptionReader):
             base=self._name(options, "base"),
             components=components,
             assembler=self._function(options, "assembler"),
-            disassembler=self._function(options, "disassembler"),
+            disassembler=self._function(options, "disassembler", ("generic",)),
             standardize=self._function(options, "standardize", ()),
             read_only=self._bool(options, "readOnly"),
             derived=derived,

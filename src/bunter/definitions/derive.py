@@ -105,13 +105,14 @@ def components_of(definitions: Definitions, name: str, declared: Declared) -> di
         return dict(found.components)
     own = dict(found.components)
     components: dict[str, ComponentDefinition] = {}
-    for part, optional in _whole_components(definitions, found.base, declared):
+    for part, optional, spent in _whole_components(definitions, found.base, declared):
         written = match_component(part, own)
         if written is not None:
             components[written] = own.pop(written)
-        elif match_component(part, found.derived) is None:
+        elif match_component(part, found.computed) is None:
+            target = str(extended(found.base, (part,)))
             components[part] = ComponentDefinition(
-                part, str(extended(found.base, (part,))), input_only=True, optional=optional, place=found.place
+                part, target, input_only=True, optional=optional, place=found.place, spent=spent
             )
     return {**components, **own}
 
@@ -119,7 +120,7 @@ def components_of(definitions: Definitions, name: str, declared: Declared) -> di
 def effective(definitions: Definitions, name: str) -> CompositeType:
     """Return a composite with what it takes from its base: Python type, functions and derived components.
 
-    It is `trusted` only if all whose names it holds are.
+    Operations are not taken over: the components of the base come with them already done. It is `trusted` only if all whose names it holds are.
     """
     found = definitions.types.get(name)
     if not isinstance(found, CompositeType):
@@ -135,7 +136,7 @@ def effective(definitions: Definitions, name: str) -> CompositeType:
             assembler=found.assembler or base.assembler,
             disassembler=found.disassembler or base.disassembler,
             standardize=found.standardize or base.standardize,
-            derived=found.derived or base.derived,
+            derived=found.derived or base.computed,
             trusted=found.trusted and base.trusted,
         )
     return replace(found, python=found.python or base.python, trusted=found.trusted and base.trusted)
@@ -160,7 +161,7 @@ def _component_keys(definitions: Definitions, composite: CompositeType, hidden: 
         fixed = _fixed_on_the_way(definitions, composite.base)
         inner: Iterable[str]
         if isinstance(base, CompositeType):
-            inner = _component_keys(definitions, base, (*hidden, *composite.components, *composite.derived))
+            inner = _component_keys(definitions, base, (*hidden, *composite.components, *composite.computed))
         else:
             inner = base.keys
         for data_id in fixed:
@@ -220,11 +221,15 @@ def _fixed_on_the_way(definitions: Definitions, name: str) -> list[Mapping[str, 
     return []
 
 
-def _whole_components(definitions: Definitions, name: str, declared: Declared) -> list[tuple[str, bool]]:
-    """Return the components of a base, and whether each is optional."""
+def _whole_components(definitions: Definitions, name: str, declared: Declared) -> list[tuple[str, bool, bool]]:
+    """Return the components of a base, whether each is optional, and whether an operation uses it up."""
     base = whole(definitions, name)
     if isinstance(base, CompositeType):
-        return [(c.name, c.optional) for c in components_of(definitions, base.name, declared).values()]
+        inputs = [word for derived in base.operations.values() for word in derived.inputs]
+        return [
+            (c.name, c.optional, c.spent or match_component(c.name, inputs) is not None)
+            for c in components_of(definitions, base.name, declared).values()
+        ]
     names = list(declared(base))
     main = next((n for n in names if n in _MAIN), names[0] if names and base.parts else None)
-    return [(n, n != main) for n in names]
+    return [(n, n != main, False) for n in names]

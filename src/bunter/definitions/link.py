@@ -121,7 +121,7 @@ class Linker:
                     f"{name!r} is by its name the component {last!r} of {composite_name!r}, "
                     f"which takes it from {component.dataset_type!r} ({component.place})",
                 )
-            elif component is None and match_component(last, composite.derived) is not None:
+            elif component is None and match_component(last, composite.computed) is not None:
                 self.faults.add(found.place, f"{last!r} of {composite_name!r} is derived; it cannot be defined too")
             elif component is None and composite_name not in self.own:
                 self.faults.add(
@@ -340,6 +340,7 @@ class Linker:
                 uses = [(c.dataset_type, c.data_id, c.place) for c in found.components.values()]
                 for derived in found.derived.values():
                     self._derived_inputs(found, derived.inputs)
+                self._derived_rings(found)
             for target, data_id, place in uses:
                 if data_id:
                     self._data_id(context, target, data_id, place)
@@ -380,6 +381,20 @@ class Linker:
                     composite.place,
                     f"'derived': {composite.name!r} has no component {word!r}{did_you_mean(word, known)}",
                 )
+
+    def _derived_rings(self, composite: CompositeType) -> None:
+        """Report derived components that are computed from each other."""
+        made_of = {
+            name: [other for word in derived.inputs if (other := match_component(word, composite.derived)) not in (None, name)]
+            for name, derived in composite.derived.items()
+        }
+        while free := [name for name, inputs in made_of.items() if not any(other in made_of for other in inputs)]:
+            for name in free:
+                del made_of[name]
+        if made_of:
+            self.faults.add(
+                composite.place, f"'derived': {composite.name!r} computes {listing(made_of)} from each other"
+            )
 
     def _changes(self) -> None:
         """A definition that is there already keeps its keys, and stays what it is."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from ..names import same_component
 from ..templates import Template
 
 
@@ -120,6 +121,8 @@ class ComponentDefinition:
     data_ids : object or None
         As written: a component's name, ``"precursors"``, ``{"precursorsOf": name}``, or
         ``{"component":, "cards":, "match":}``.
+    spent : bool
+        Whether an operation of the base uses it up, so that the object need not have a place for it.
     """
 
     name: str
@@ -133,15 +136,24 @@ class ComponentDefinition:
     setter: str | None = None
     getter: str | None = None
     place: Place = Place("")
+    spent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class DerivedDefinition:
-    """A component that is computed at get: ``{from: [image], with: bunter.exposure.bbox}``."""
+    """A component that is computed at get: ``{from: [image], with: bunter.exposure.bbox}``.
+
+    One that is made from the component of its own name is an *operation* and takes its place.
+    """
 
     name: str
     inputs: tuple[str, ...]
     function: str
+
+    @property
+    def is_operation(self) -> bool:
+        """Whether it is made from the component of its own name."""
+        return any(same_component(self.name, word) for word in self.inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +176,23 @@ class CompositeType:
     own_keys: tuple[str, ...] = ()
     place: Place = Place("")
     trusted: bool = False
+
+    @property
+    def operations(self) -> dict[str, DerivedDefinition]:
+        """The derived components that take the place of a component."""
+        return {name: derived for name, derived in self.derived.items() if derived.is_operation}
+
+    def operation(self, component: str) -> DerivedDefinition | None:
+        """Return the operation on a component, None if there is none."""
+        for derived in self.derived.values():
+            if derived.is_operation and same_component(derived.name, component):
+                return derived
+        return None
+
+    @property
+    def computed(self) -> dict[str, DerivedDefinition]:
+        """The derived components that are components of their own."""
+        return {name: derived for name, derived in self.derived.items() if not derived.is_operation}
 
 
 @dataclass(frozen=True, slots=True)

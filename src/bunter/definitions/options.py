@@ -11,12 +11,13 @@ from ..errors import DataIdError, DatasetNameError, DefinitionError
 from ..names import DatasetName, same_component
 from ..templates import Template
 from ..words import did_you_mean
+from .calls import BUILT_IN, parse_call
 from .model import Place
 from .nodes import Faults, Node
 
 Items = Mapping[str, tuple[Node, Node]]
 
-_FUNCTIONS = ("generic", "concat_rows", "join_columns")
+_FUNCTIONS = tuple(BUILT_IN)
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*\Z")
 _NAME = re.compile(r"[^\W\d]\w*\Z")
 _REFERENCE = re.compile(r"\{\s*([^\W\d]\w*)\s*\}\Z")
@@ -87,6 +88,15 @@ class OptionReader:
         return text
 
     def _function(self, options: Items, name: str, built_in: tuple[str, ...] = _FUNCTIONS) -> str | None:
+        if built_in and name in options and isinstance(options[name][1].value, str):
+            given = options[name][1]
+            try:
+                call = parse_call(str(given.value))
+            except DefinitionError as error:
+                self.faults.add(given.place, str(error))
+                return None
+            if call is not None and call.name in built_in:
+                return str(given.value)
         text = self._dotted(options, name)
         if text is not None and "." not in text and text not in built_in:
             there = f"; built in are {', '.join(built_in)}" if built_in else ""

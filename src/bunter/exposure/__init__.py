@@ -19,11 +19,16 @@ if TYPE_CHECKING:
     from .geometry import corners as corners
     from .mask import Mask as Mask
     from .metadata import Metadata as Metadata
+    from .operations import add_background as add_background
+    from .operations import exchange_background as exchange_background
+    from .operations import merge_planes as merge_planes
+    from .operations import subtract_background as subtract_background
     from .photo_calib import PhotoCalib as PhotoCalib
     from .psf import GaussianPsf as GaussianPsf
     from .psf import ImagePsf as ImagePsf
     from .psf import Psf as Psf
     from .psfex import PsfExPsf as PsfExPsf
+    from .visit import VisitExposure as VisitExposure
     from .visit_info import VisitInfo as VisitInfo
     from .wcs import same_wcs as same_wcs
 
@@ -41,11 +46,16 @@ _HOMES = {
     "PsfExPsf": "psfex",
     "SourceCatalog": "catalog",
     "SplineLayer": "background",
+    "VisitExposure": "visit",
     "VisitInfo": "visit_info",
+    "add_background": "operations",
     "bbox": "geometry",
     "corners": "geometry",
+    "exchange_background": "operations",
     "freeze": "frozen",
+    "merge_planes": "operations",
     "same_wcs": "wcs",
+    "subtract_background": "operations",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605 - one table says both what there is and where it is

@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 def bbox(dataId: Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[slice, slice]:
     """Return the bounding box of an image: ``derived: {bbox: {from: [image], with: bunter.exposure.bbox}}``.
 
+    With ``from: [wcs]`` no pixel is read, for a WCS that knows the size of its image, as those of FITS images that
+    others wrote do.
+
     Parameters
     ----------
     dataId : mapping
         Not used.
     inputs : mapping
-        ``image``: the pixels, shape (ny, nx), or an `Exposure`.
+        ``image``: the pixels, shape (ny, nx), or an `Exposure`; else ``wcs``: an `astropy.wcs.WCS` with a
+        ``pixel_shape``.
 
     Returns
     -------
@@ -32,7 +36,7 @@ def bbox(dataId: Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[slice, s
     Raises
     ------
     AssemblyError
-        If there is no image.
+        If there is no image, nor a WCS that says how large it is.
 
     Examples
     --------
@@ -40,6 +44,12 @@ def bbox(dataId: Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[slice, s
     >>> bbox({}, {"image": numpy.zeros((4, 6))})
     (slice(0, 4, None), slice(0, 6, None))
     """
+    wcs = inputs.get("wcs")
+    if wcs is not None and "image" not in inputs:
+        size = (wcs.celestial if wcs.naxis != 2 and wcs.has_celestial else wcs).pixel_shape
+        if size is not None:
+            nx, ny = (int(n) for n in size[:2])
+            return slice(0, ny), slice(0, nx)
     image = _input(inputs, "image", "bbox")
     own = getattr(image, "bbox", None)
     if own is not None:
@@ -58,7 +68,8 @@ def corners(dataId: Mapping[str, Any], inputs: Mapping[str, Any]) -> npt.NDArray
     dataId : mapping
         Not used.
     inputs : mapping
-        ``image``: the pixels, shape (ny, nx), or an `Exposure`; ``wcs``: an `astropy.wcs.WCS`.
+        ``wcs``: an `astropy.wcs.WCS`; ``image``: the pixels, shape (ny, nx), or an `Exposure`. Without the image
+        (``from: [wcs]``) the WCS has to know how large it is; see `bbox`.
 
     Returns
     -------
@@ -69,7 +80,7 @@ def corners(dataId: Mapping[str, Any], inputs: Mapping[str, Any]) -> npt.NDArray
     Raises
     ------
     AssemblyError
-        If there is no image or no WCS, or the WCS does not lead to the sky.
+        If there is no WCS, it does not lead to the sky, or nothing says how large the image is.
     """
     import numpy as np
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import FormatError, IntegrityError
@@ -44,3 +45,18 @@ def read_text(source: Source, expected: str) -> memoryview:
     if len(text) > LARGEST:
         raise FormatError(f"{source.name}: this compressed file holds more than {LARGEST} bytes")
     return memoryview(text)
+
+
+def first_lines(source: Source, what: str, ends: Callable[[list[bytes]], bool]) -> list[bytes]:
+    """Return the lines of a text up to the first with which `ends` is true; the rest of the file is not read."""
+    size = 1 << 14
+    while True:
+        whole = size >= source.size or bytes(source.read_range(0, 3))[:2] in (b"\x1f\x8b", b"BZ")
+        data = bytes(read_text(source, what) if whole else source.read_range(0, size))
+        lines = data.split(b"\n")
+        for number in range(1, len(lines) + whole):
+            if ends(lines[:number]):
+                return lines[:number]
+        if whole:
+            return lines
+        size *= 8

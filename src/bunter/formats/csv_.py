@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, cast
 
 from ..errors import FormatError
 from ..words import listing
-from .compressed import read_text
+from .compressed import first_lines, read_text
 from .convert import to_arrow
 from .interface import About, Layout, Source
 from .parquet import TableFormat
@@ -43,6 +43,11 @@ class Csv(TableFormat):
         if parameters.get("columns") is not None:
             arrow = arrow.select(check_columns(parameters["columns"], arrow.column_names, about.name))
         return self.hand_out(arrow, about)
+
+    def column_names(self, source: Source, about: About, part: str = "") -> list[str]:
+        """Return the names of the columns, from the line of names; see `Format.column_names`."""
+        data = memoryview(b"\n".join(first_lines(source, f"CSV for {about.name}", _is_whole)) + b"\n")
+        return list(_read(data, source.name, about.name).column_names)
 
     def equal(self, a: Any, b: Any, about: About) -> bool:
         """Compare two tables as they would be read back; see `Format.equal`."""
@@ -83,6 +88,11 @@ def _write(arrow: Any, name: str) -> bytes:
     if back.num_rows != plain.num_rows:
         raise FormatError(f"{name}: CSV would change the number of rows from {plain.num_rows} to {back.num_rows}")
     return data
+
+
+def _is_whole(lines: list[bytes]) -> bool:
+    """Tell whether lines are a whole line of names: names in quotes may hold line breaks."""
+    return sum(line.count(b'"') for line in lines) % 2 == 0
 
 
 def _column(column: Any, title: str, name: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 from ..errors import FormatError
 from ..words import listing
-from .compressed import read_text
+from .compressed import first_lines, read_text
 from .convert import to_table
 from .equality import same_values
 from .interface import About, Layout, Source
@@ -57,14 +57,18 @@ class Ecsv(TableFormat):
     def read(self, source: Source, about: About, parameters: Mapping[str, Any]) -> Any:
         """Read the table or some columns of it; see `Format.read`."""
         data = bytes(read_text(source, f"ECSV for {about.name}"))
-        if not data.startswith(_START):
-            raise FormatError(
-                f"{source.name}: expected an ECSV file for {about.name}; it does not begin with {_START.decode()!r}"
-            )
+        _check_start(data, source.name, about.name)
         table = _parse(data, source.name, about.name)
         if parameters.get("columns") is not None:
             table = table[check_columns(parameters["columns"], table.colnames, about.name)]
         return self.hand_out(table, about)
+
+    def column_names(self, source: Source, about: About, part: str = "") -> list[str]:
+        """Return the names of the columns, from the lines before the rows; see `Format.column_names`."""
+        lines = first_lines(source, f"ECSV for {about.name}", _has_names)
+        data = b"\n".join(lines)
+        _check_start(data, source.name, about.name)
+        return list(_parse(data, source.name, about.name).colnames)
 
     def scan(self, source: Source, about: About, checksums: bool) -> Layout:
         """Check that the file is ECSV; see `Format.scan`."""
@@ -79,6 +83,15 @@ class Ecsv(TableFormat):
         if not is_tabular(a) or not is_tabular(b):
             return same_values(a, b)
         return same_values(as_text(to_table(a), about.name), as_text(to_table(b), about.name))
+
+
+def _has_names(lines: list[bytes]) -> bool:
+    return bool(lines[-1].strip()) and not lines[-1].startswith(b"#")
+
+
+def _check_start(data: bytes, file: str, name: str) -> None:
+    if not data.startswith(_START):
+        raise FormatError(f"{file}: expected an ECSV file for {name}; it does not begin with {_START.decode()!r}")
 
 
 def as_text(table: Any, name: str) -> Any:

@@ -407,12 +407,12 @@ def _decoded(column: Column, raw: npt.NDArray[Any], exact_strings: bool) -> Any:
 
 
 def _text(raw: npt.NDArray[Any], exact: bool, width: int = 0) -> npt.NDArray[Any]:
-    # numpy drops NULs at the end by itself; what follows the first one counts for nothing.
-    if raw.size and (np.char.find(raw, b"\0") >= 0).any():
-        raw = np.array([item.partition(b"\0")[0] for item in raw.ravel().tolist()]).reshape(raw.shape)
     if raw.dtype.kind == "U":
         text: Any = raw
     else:
+        # numpy drops NULs at the end by itself; what follows the first one counts for nothing.
+        if raw.size and (np.char.find(raw, b"\0") >= 0).any():
+            raw = np.array([item.partition(b"\0")[0] for item in raw.ravel().tolist()]).reshape(raw.shape)
         try:
             text = np.char.decode(raw, "ascii")
         except UnicodeDecodeError:

@@ -9,7 +9,7 @@ from typing import Any
 
 import xxhash
 
-from ..errors import FormatError
+from ..errors import BunterError, FormatError
 from ..words import did_you_mean, listing
 from .fits_cards import BLOCK, Card, Cards, format_cards, parse
 from .fits_index import Hdu, decompressed, from_layout, scan, to_layout
@@ -155,7 +155,10 @@ class FitsFile:
             try:
                 with fits.open(stream, memmap=False, ignore_missing_simple=True) as opened:
                     yield opened[1 if stub else 0]
-            except (TypeError, ValueError, KeyError, IndexError, OSError, fits.VerifyError) as error:
+            except (BunterError, MemoryError):
+                raise
+            except Exception as error:
+                # Of damaged files astropy and cfitsio complain in a dozen ways.
                 raise FormatError(
                     f"{self.name}: HDU {index} cannot be read: {type(error).__name__}: {error}"
                 ) from error

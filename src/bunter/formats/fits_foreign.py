@@ -19,7 +19,7 @@ from .fits_file import FitsFile, hdu_ranges, no_hdu, quiet, recorded
 from .fits_format import FitsFormat, filled, first_of, hdu_of
 from .fits_objects import metadata_of
 from .fits_planes import read_plane
-from .fits_table import as_python, read_table
+from .fits_table import as_python, names_in, read_table
 from .fits_wcs import read_wcs
 from .interface import About, Layout, Range, Source
 
@@ -93,6 +93,21 @@ class Fits(FitsFormat):
             self.check_parameters(parameters, _parameters(definition), about)
             found[name] = _read_part(file, definition, parameters, about, required=len(about.parts) == 1)
         return found
+
+    def column_names(self, source: Source, about: About, part: str = "") -> list[str] | None:
+        """Return the names of the columns of the part, or of the only one; see `Format.column_names`."""
+        parts = {part: about.parts[part]} if part in about.parts else dict(about.parts) or {"data": _default_part(about)}
+        if len(parts) != 1:
+            return None
+        (definition,) = parts.values()
+        if "columns" not in _parameters(definition):
+            return None
+        file = FitsFile(source)
+        index = hdu_of(file, definition.hdu, about)
+        if index is None and definition.hdu is not None:
+            return None
+        index = _first_data(file, definition, about) if index is None else index
+        return names_in(file, index, about.name) if file.hdus[index].kind in ("table", "ascii") else None
 
     def part_ranges(self, layout: Layout, part: str, about: About) -> Sequence[Range] | None:
         """Return the bytes of the HDU (or the headers) that a part takes, if its definition names the HDU."""

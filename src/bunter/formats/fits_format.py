@@ -44,8 +44,7 @@ class FitsFormat(Format):
         """Return the keys of the datasets in one file; see `Format.members`."""
         file = FitsFile(source)
         if each.kind == "hdu":
-            key = str(next(iter(each.names.values())))
-            return [{key: hdu.name} for hdu in file.hdus[1:] if hdu.name]
+            return _members_by_name(file, about, str(next(iter(each.names.values()))))
         from .fits_binary import read_columns, table_of
 
         part = next(iter(about.parts.values()), None)
@@ -66,6 +65,24 @@ class FitsFormat(Format):
 
 # Definitions may be a stranger's: no attributes, no widths without end.
 _FIELD = re.compile(r"\{\{|\}\}|\{(?P<key>[A-Za-z_]\w*)(?::(?P<spec>0?\d{0,2}[ds]?|\.\d{1,2}[efg]))?\}")
+
+
+def _members_by_name(file: FitsFile, about: About, key: str) -> list[dict[str, Any]]:
+    """Return the values of a key for which there are extensions of the first one's sort, images or tables."""
+    part = next((p for p in about.parts.values() if isinstance(p.hdu, str) and f"{{{key}}}" in p.hdu), None)
+    template = part.hdu if part is not None else f"{{{key}}}"
+    pattern = re.compile(re.escape(template).replace(re.escape(f"{{{key}}}"), "(.+)"), re.IGNORECASE)
+    found: dict[str, None] = {}
+    tabular: bool | None = None
+    for hdu in file.hdus[1:]:
+        match = pattern.fullmatch(hdu.name)
+        if match is None or not (hdu.data_length or hdu.kind == "table"):
+            continue
+        if tabular is None:
+            tabular = hdu.kind in ("table", "ascii")
+        if tabular == (hdu.kind in ("table", "ascii")):
+            found.setdefault(match[1])
+    return [{key: value} for value in found]
 
 
 def _second_header(file: FitsFile, about: About) -> int | None:

@@ -132,6 +132,8 @@ def decode_object(file: FitsFile, index: int, about: About) -> Any:
     tree, kind, name = from_json(cards, where), cards.text(KIND), cards.text(TYPE)
     if kind not in ("object", "plain"):
         raise FormatError(f"{about.name}: {where} was not written by Bunter as a component")
+    if "." not in name or not name.isascii() or not name.isprintable():
+        raise FormatError(f"{about.name}: {where} does not say what it holds: {TYPE} = {name!r}")
     cls = _class(name, about)
     if kind == "plain":
         from .plain import from_plain

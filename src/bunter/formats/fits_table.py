@@ -60,6 +60,12 @@ class FitsTable(FitsFormat):
             raise FormatError(f"{about.name}: {file.name} holds no table; it has: {listing(file.describe())}")
         return as_python(read_table(file, index, about.name, parameters.get("columns")), about.python)
 
+    def column_names(self, source: Source, about: About, part: str = "") -> list[str] | None:
+        """Return the names of the columns, from the header; see `Format.column_names`."""
+        file = FitsFile(source)
+        index = first_of(file, ("table", "ascii"))
+        return None if index is None else names_in(file, index, about.name)
+
     def part_ranges(self, layout: Layout, part: str, about: About) -> Sequence[Range] | None:
         """Return the bytes of the table's HDU."""
         hdus = recorded(layout)
@@ -210,15 +216,13 @@ def read_table(
     """Read a table, some of its columns or rows, as an astropy Table (a QTable if it has quantities)."""
     from astropy.table import Table as AstropyTable
 
-    from .tables import SERIALIZED, check_columns, yaml_header
+    from .tables import SERIALIZED, check_columns
 
     table = table_of(file, index, about)
     cards = file.cards(index)
     own = STAMP in cards
-    text = _yaml_text(cards)
-    header: dict[str, Any] = yaml_header(text, about) if text is not None else {}
+    header, inside = _told(cards, about)
     mixins: dict[str, Any] = dict((header.get("meta") or {}).get(SERIALIZED) or {})
-    inside = {name: _members(name, mixin) for name, mixin in mixins.items()}
     present = _outer_names(table, inside)
     wanted = present if columns is None else check_columns(columns, present, about)
     stored = {member for name in wanted for member in inside.get(name, [name])}
@@ -228,11 +232,26 @@ def read_table(
     raw = set((from_json(cards, file.name) or {}).get("bytes", ())) if own else set()
     found = [_column(c, values[c.name], c.name in raw) for c in table.columns if c.name in stored]
     made = AstropyTable(found, copy=False)
-    if text is None:
+    if not header:
         made.meta.update(_meta_of(cards))
     else:
         made = _described(made, header, {name: mixins[name] for name in wanted if name in mixins}, own, cards, about)
     return made[wanted] if columns is not None else made
+
+
+def names_in(file: FitsFile, index: int, about: str) -> list[str]:
+    """Return the names of a table's columns without reading its rows."""
+    return _outer_names(table_of(file, index, about), _told(file.cards(index), about)[1])
+
+
+def _told(cards: Cards, about: str) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """Return what astropy's YAML in the header says, if it is there, and of each mixin its stored columns."""
+    from .tables import SERIALIZED, yaml_header
+
+    text = _yaml_text(cards)
+    header: dict[str, Any] = yaml_header(text, about) if text is not None else {}
+    mixins = (header.get("meta") or {}).get(SERIALIZED) or {}
+    return header, {name: _members(name, mixin) for name, mixin in mixins.items()}
 
 
 def _outer_names(table: Table, inside: Mapping[str, Sequence[str]]) -> list[str]:
@@ -320,6 +339,7 @@ def _described(
         if mixins:
             table.meta[SERIALIZED] = dict(mixins)
             return _construct_mixins_from_columns(table)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except Exception as error:
+        # The classes that the columns are made into raise what they like about damaged descriptions.
         raise FormatError(f"{about}: what astropy's YAML in the header says cannot be used: {error!r}") from error
     return table

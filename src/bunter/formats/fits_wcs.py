@@ -193,13 +193,25 @@ def read_wcs(file: FitsFile, index: int) -> Any:
         return None
     key = "" if "" in alternatives else min(alternatives)
     own = STAMP in cards or KIND in cards
-    wcs = _simple(cards) if own else None
+    wcs = _quick(cards) if own else None
     if wcs is None:
         wcs = _by_astropy(file, index, key or " ", own)
     pixels = cards.get(PIXELS)
     if pixels is not None:
-        wcs.pixel_shape = [int(n) for n in json.loads(str(pixels))]
+        try:
+            wcs.pixel_shape = [int(n) for n in json.loads(str(pixels))]
+        except (TypeError, ValueError) as error:
+            raise FormatError(f"{file.name}: HDU {index}: {PIXELS} = {pixels!r:.60} is no shape: {error}") from error
     return wcs
+
+
+def _quick(cards: Cards) -> Any:
+    try:
+        with quiet():
+            return _simple(cards)
+    except Exception:
+        # A damaged header: astropy's own reading says what is wrong with it.
+        return None
 
 
 def _by_astropy(file: FitsFile, index: int, key: str, own: bool) -> Any:

@@ -153,6 +153,18 @@ class Format:
         whole = self.read(source, about, {})
         return {part: get_component(whole, part) for part in wanted}
 
+    def column_names(self, source: Source, about: About, part: str = "") -> Sequence[str] | None:
+        """Return the names of the columns of a table (the whole, or a part), or None if it is no table.
+
+        It is asked of what takes the parameter ``columns``, so that of several tables only those are read that hold
+        a wanted column. The base reads all of it; a format that can looks at the header alone.
+        """
+        from .convert import is_tabular
+        from .tables import names_of
+
+        found = self.read_parts(source, {part: {}}, about)[part] if part else self.read(source, about, {})
+        return names_of(found) if is_tabular(found) else None
+
     def part_ranges(self, layout: Layout, part: str, about: About) -> Sequence[Range] | None:
         """Return the bytes that a read of `part` takes, or None if that is the whole file or unknown."""
         return None

@@ -120,6 +120,13 @@ class Parquet(TableFormat):
         # A name also selects what it is a prefix of, as in a path; hence the second selection.
         return file.read(columns=names).select(names)
 
+    def column_names(self, source: Source, about: About, part: str = "") -> list[str]:
+        """Return the names of the columns, from the footer; see `Format.column_names`."""
+        recorded = source.layout.get("footer")
+        if recorded:
+            source.read_range(*recorded)
+        return list(_stored_names(self._open(source, about).schema_arrow))
+
     @staticmethod
     def _open(source: Source, about: About, whole: bool = False) -> Any:
         import pyarrow as pa

@@ -149,19 +149,19 @@ def model(row: Mapping[str, Any], cards: Cards, where: str) -> Any:
         value = value.item() if hasattr(value, "item") and np.size(value) == 1 else value
         return value.strip() if isinstance(value, str) else value
 
-    pixels = np.asarray(row[_PIXELS], dtype=np.float32)
-    if pixels.ndim == 2:
-        pixels = pixels[np.newaxis]
-    elif pixels.ndim == 1:
-        pixels = pixels.reshape([int(fact(f"PSFAXIS{axis}", 1)) for axis in (3, 2, 1)])
     for axis, letter in enumerate("XY", 1):
         name = str(fact(f"POLNAME{axis}", f"{letter}_IMAGE"))
         if name.upper() not in (f"{letter}_IMAGE", f"{letter}WIN_IMAGE"):
             raise FormatError(f"{where}: this PSFEx model depends on {name}; only X_IMAGE and Y_IMAGE are known")
-    if int(fact("POLNGRP", 1)) > 1:
-        raise FormatError(f"{where}: this PSFEx model has several groups of polynomials; only those with one are known")
-    constant = len(pixels) == 1
     try:
+        pixels = np.asarray(row[_PIXELS], dtype=np.float32)
+        if pixels.ndim == 2:
+            pixels = pixels[np.newaxis]
+        elif pixels.ndim == 1:
+            pixels = pixels.reshape([int(fact(f"PSFAXIS{axis}", 1)) for axis in (3, 2, 1)])
+        if int(fact("POLNGRP", 1)) > 1:
+            raise FormatError(f"{where}: this PSFEx model has several groups of polynomials; only one is known")
+        constant = len(pixels) == 1
         degree = 0 if constant else int(fact("POLDEG1"))
         terms = (degree + 1) * (degree + 2) // 2
         numbers = {

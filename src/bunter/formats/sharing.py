@@ -19,4 +19,8 @@ def freeze(obj: Any) -> Any:
         return None
     from ..exposure.frozen import freeze as freeze_astronomy
 
-    return freeze_astronomy(obj)
+    frozen = freeze_astronomy(obj)
+    if frozen is not None and hasattr(obj, "setflags"):
+        # What was read is nobody's but ours: with the flag down on it too, that of the view cannot be raised again.
+        obj.setflags(write=False)
+    return frozen

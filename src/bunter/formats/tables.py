@@ -434,6 +434,14 @@ def _writable(values: Any) -> Any:
 # --- selections --------------------------------------------------------------------------------------------
 
 
+def names_of(table: Any) -> list[str]:
+    """Return the names of the columns of a table of any make."""
+    for attribute in ("colnames", "column_names"):
+        if hasattr(table, attribute):
+            return list(getattr(table, attribute))
+    return list(table.columns) if hasattr(table, "columns") else list(table.dtype.names)
+
+
 def check_columns(columns: Any, present: Sequence[str], name: str) -> list[str]:
     """Return the names that ``columns`` asks for.
 

@@ -190,7 +190,8 @@ class Registry(Protocol):
     ) -> list[Record]:
         """Return the live datasets that match, in key order or as `order_by` (key, descending) says.
 
-        Part datasets count only if they are of `part`. Constraints on keys that the type does not have are ignored. `where` is SQL with ``?`` for the values.
+        Part datasets count only if they are of `part`. Constraints on keys that the type does not have are ignored.
+        `where` is SQL with ``?`` for the values.
         """
 
     def data_ids(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sqlite3
 import time
 from collections import ChainMap
@@ -115,6 +116,9 @@ class SqliteRegistry:
         try:
             return self._connections.current().connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
+            if re.search(r"no such table: d\d", str(error)):
+                # Another thread has made the table since this one's snapshot, in which it has no rows.
+                return []
             raise self._cannot("read", error) from error
         except OverflowError:
             raise DataIdError(f"an integer of more than 64 bits is among {values!r:.200}") from None

@@ -91,9 +91,9 @@ def footprint_of(value: Any) -> bytes | None:
 
 
 def _is_shape(shape: Any) -> bool:
-    return (
-        isinstance(shape, Sequence) and len(shape) >= 2 and all(isinstance(n, int | np.integer) and n > 0 for n in shape)
-    )
+    if not isinstance(shape, Sequence) or len(shape) < 2:
+        return False
+    return all(isinstance(length, int | np.integer) and length > 0 for length in shape)
 
 
 class _View:

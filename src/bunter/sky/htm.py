@@ -61,7 +61,7 @@ def pixel(point: Vector, level: int) -> int:
 
 
 def _left(a: Vector, b: Vector, point: Vector) -> bool:
-    """Tell whether a point is to the left of the way from a to b (the corner is, seen from the inner edge next to it)."""
+    """Tell whether a point is to the left of the way from a to b, as the corner cut off by it is."""
     x, y, z = point
     return (a[1] * b[2] - a[2] * b[1]) * x + (a[2] * b[0] - a[0] * b[2]) * y + (a[0] * b[1] - a[1] * b[0]) * z >= 0.0
 

@@ -7,15 +7,16 @@ and our own, because that library takes boxes and circles for larger than they a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from ..errors import ParameterError
-from .arcs import Bools, Floats, angle, crossing, dot, in_rings, on_parallels, tangents, to_arcs, vectors
+from .arcs import Bools, Floats, angle, cross, crossing, dot, in_rings, on_parallels, tangents, to_arcs, vectors
 from .outlines import SIZES, level, reach
 from .rings import Rings, opened
 
@@ -300,7 +301,7 @@ class Polygon(Region):
         self._check()
 
     def _check(self) -> None:
-        corners = self._vectors()
+        corners = self._vectors
         middle = corners.min(axis=0) + corners.max(axis=0)
         length = float(np.sqrt(dot(middle, middle)))
         if length < 1e-6 or float(angle(corners, middle / length).max()) > math.radians(_WIDEST):
@@ -328,14 +329,19 @@ class Polygon(Region):
     def _complexity(self) -> int:  # type: ignore[override]
         return len(self.points)
 
+    @cached_property
     def _vectors(self) -> Floats:
         return vectors(*np.array(self.points).T)
 
-    def _circle(self) -> tuple[Floats, float]:
-        corners = self._vectors()
+    @cached_property
+    def _round(self) -> tuple[Floats, float]:
+        corners = self._vectors
         middle = corners.min(axis=0) + corners.max(axis=0)
         middle /= np.sqrt(dot(middle, middle))
         return middle, float(angle(corners, middle).max())
+
+    def _circle(self) -> tuple[Floats, float]:
+        return self._round
 
     def _cover(self, margin: float) -> Any:
         centre, radius = self._circle()
@@ -343,12 +349,12 @@ class Polygon(Region):
             from lsst.sphgeom import ConvexPolygon, UnitVector3d
 
             # The hull of octagons round the circles round the vertices; the great circles between bulge outwards.
-            around = [UnitVector3d(*map(float, point)) for point in _octagons(self._vectors(), margin)]
+            around = [UnitVector3d(*point) for point in _octagons(self._vectors, margin).tolist()]
             return ConvexPolygon(around)
         return _sphgeom_circle(centre, radius, margin)
 
     def _meets(self, rings: Rings) -> Bools:
-        mine = self._vectors()
+        mine = self._vectors
         corners = rings.vertices()
         found = self._holds(corners[:, 0]) | rings.contain(mine[0])
         rest = ~found
@@ -359,7 +365,7 @@ class Polygon(Region):
     def _holds(self, points: Floats) -> Bools:
         centre, _ = self._circle()
         east, north = tangents(centre)
-        mine = self._vectors()
+        mine = self._vectors
         height, ahead = dot(mine, centre), dot(points, centre)
         below = np.where(ahead > 0.0, ahead, 1.0)
         x, y = dot(mine, east) / height, dot(mine, north) / height
@@ -377,13 +383,19 @@ def _entangled(a: Floats, c: Floats, slack: Floats) -> Bools:
     return found
 
 
-def _octagons(points: Floats, margin: float) -> Iterable[Floats]:
+def _octagons(points: Floats, margin: float) -> Floats:
+    """Return the corners of octagons, shape (8 * N, 3), that hold the circles round the points."""
     out = math.tan(margin) / math.cos(math.pi / 8)
-    for point in points:
-        one, other = tangents(point)
-        for corner in range(8):
-            turned = point + out * (math.cos(corner * math.pi / 4) * one + math.sin(corner * math.pi / 4) * other)
-            yield turned / np.sqrt(dot(turned, turned))
+    turns = np.arange(8) * (math.pi / 4)
+    flat = np.hypot(points[:, 0], points[:, 1])
+    # At a pole any direction will do for the east.
+    east = np.stack([-points[:, 1], points[:, 0], np.zeros(len(points))], axis=-1)
+    east = np.where(flat[:, np.newaxis] > 0.0, east / np.where(flat > 0.0, flat, 1.0)[:, np.newaxis], (0.0, 1.0, 0.0))
+    north = cross(points, east)
+    found: Floats = points[:, np.newaxis, :] + out * (
+        np.cos(turns)[:, np.newaxis] * east[:, np.newaxis, :] + np.sin(turns)[:, np.newaxis] * north[:, np.newaxis, :]
+    )
+    return found.reshape(-1, 3)
 
 
 def _sphgeom_circle(centre: Floats, radius: float, margin: float) -> Any:

@@ -117,8 +117,8 @@ def _places(
         if all(name in others for name in names):
             return _Places("box", [others[name] for name in names])
     raise ParameterError(
-        "regions: no column says where the regions lie; there should be ra1, dec1, ra2, dec2, ra3, dec3, ... (corners), "
-        "or ra1, ra2, dec1, dec2 (a box), or polygon; or name the columns with corners=. "
+        "regions: no column says where the regions lie; there should be ra1, dec1, ra2, dec2, ra3, dec3, ... "
+        "(corners), or ra1, ra2, dec1, dec2 (a box), or polygon; or name the columns with corners=. "
         f"The table has: {listing(columns)}"
     )
 
@@ -168,7 +168,7 @@ def outline_of_region(region: Any) -> bytes:
 def _box(box: Box) -> list[tuple[float, float]]:
     if box.width == 360.0:
         raise ParameterError("a box that goes all round the sky has no outline; cut it into several")
-    # The chord of a step on a parallel is off by step**2 / 8 * sin dec * cos dec: for a quarter of a degree, 0.25 arcsec.
+    # The chord of a step on a parallel is off by step**2 / 8 * sin dec * cos dec: 0.25 arcsec at most.
     steps = max(1, min(_MOST_STEPS, math.ceil(box.width / _STEP - 1e-9)))
     along = [box.ra0 + box.width * step / steps for step in range(steps + 1)]
     low = [(ra, box.dec0) for ra in (along if abs(box.dec0) > 0.0 else (along[0], along[-1]))]
@@ -190,7 +190,8 @@ def _columns(table: Any) -> dict[str, list[Any]]:
         return {name: _plain(table[name]) for name in names}
     if hasattr(table, "to_dict") and hasattr(table, "columns"):
         return {str(name): _plain(table[name]) for name in table.columns}
-    if isinstance(table, Sequence) and not isinstance(table, str | bytes) and all(isinstance(r, Mapping) for r in table):
+    a_list = isinstance(table, Sequence) and not isinstance(table, str | bytes)
+    if a_list and all(isinstance(row, Mapping) for row in table):
         return _of_rows(table)
     raise ParameterError(f"regions: a table with columns, or a list of dicts, is needed, not a {type(table).__name__}")
 
