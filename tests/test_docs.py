@@ -26,7 +26,7 @@ from typing import Any
 
 import pytest
 
-from bunter import BunterError, Butler, Exposure, RepositoryArgs, formats
+from bunter import BunterError, Butler, formats
 from bunter.definitions import load
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -103,10 +103,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(formats, "_plugins", formats._plugins)
     monkeypatch.setattr(formats, "_found", dict(formats._found))
     yield tmp_path
-    for name, module in list(sys.modules.items()):
-        # A folder of modules without an __init__.py has places instead of a file.
-        places = [getattr(module, "__file__", None) or "", *(getattr(module, "__path__", None) or ())]
-        if any(str(place).startswith(str(tmp_path)) for place in places):
+    # A folder of modules without an __init__.py has places instead of a file; they are those of its parent's, too.
+    places = {
+        name: [getattr(module, "__file__", None) or "", *(getattr(module, "__path__", None) or ())]
+        for name, module in list(sys.modules.items())
+    }
+    for name, files in places.items():
+        if any(str(file).startswith(str(tmp_path)) for file in files):
             del sys.modules[name]
 
 
@@ -124,28 +127,9 @@ def install(project: str, folder: Path) -> None:
     formats._plugins = None
 
 
-def prepare_readme(namespace: dict[str, Any]) -> None:
-    """The README shows three calls on a repository that is there already: make it, by the README's own policy."""
-    import numpy as np
-    from astropy.wcs import WCS
-
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    wcs.wcs.crval = [10.0, 20.0]
-    better = wcs.deepcopy()
-    better.wcs.crval = [10.0001, 20.0]
-    namespace["better_wcs"] = better
-    policy = next(block.body for block in blocks_of(ROOT / "README.md") if block.language == "yaml")
-    with Butler(outputs=RepositoryArgs("single_visit", policy=policy)) as butler:
-        exposure = Exposure(np.ones((20, 30), np.float32), wcs=wcs)
-        butler.put(exposure, "calexp:sfm", visit=1, ccd="N3")
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_page(page: Path, folder: Path) -> None:
     namespace: dict[str, Any] = {"__name__": "page"}
-    if page.name == "README.md":
-        prepare_readme(namespace)
     butlers: list[Butler] = []
     try:
         for block in blocks_of(page):

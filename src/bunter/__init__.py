@@ -35,6 +35,7 @@ _PLACES = {
             "PsfExPsf",
             "SourceCatalog",
             "SplineLayer",
+            "VisitExposure",
             "VisitInfo",
         ),
         ".exposure",
@@ -103,6 +104,7 @@ if TYPE_CHECKING:
         PsfExPsf,
         SourceCatalog,
         SplineLayer,
+        VisitExposure,
         VisitInfo,
     )
     from .opening import RepositoryArgs
@@ -149,6 +151,7 @@ __all__ = [
     "SourceCatalog",
     "SplineLayer",
     "TrustError",
+    "VisitExposure",
     "VisitInfo",
 ]
 

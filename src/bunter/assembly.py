@@ -324,7 +324,11 @@ def members_of(value: Any, name: str) -> Iterator[tuple[DataId, Any]]:
     AssemblyError
         If it is neither a `MemberList` nor ``{data ID: object}`` nor pairs of both.
     """
-    if isinstance(value, Mapping):
+    own = getattr(value, "__bunter_members__", None)
+    if callable(own):
+        # Pairs, which an object hands over without opening what it did not open yet.
+        items = list(own())
+    elif isinstance(value, Mapping):
         items = list(value.items())
     elif isinstance(value, MemberList) and len(value) == len(value.data_ids):
         items = list(zip(value.data_ids, value, strict=True))

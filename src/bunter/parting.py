@@ -121,7 +121,9 @@ def _choices(whole: str, python: str, value: Any) -> Iterator[tuple[str, str | N
     if value is None:
         yield "Json", None
         return
-    own = f"{type(value).__module__}.{type(value).__qualname__}"
+    module = type(value).__module__
+    # Bunter's own types are remembered without the module that they live in.
+    own = f"{'bunter' if module.split('.')[0] == 'bunter' else module}.{type(value).__qualname__}"
     types = list(dict.fromkeys(word for word in (python, own) if word))
     storages = dict.fromkeys(
         [

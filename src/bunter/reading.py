@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from . import formats
@@ -33,7 +34,14 @@ from .registry.interface import Record, Writing
 from .trust import Importer
 from .words import did_you_mean, listing
 
+if TYPE_CHECKING:
+    from .choosing import Choice
+
 _Key = tuple[UUID, str]
+_MOST_NAMES = 10_000
+
+Progress = Callable[[int, int], None]
+"""``(done, total)``"""
 
 
 def writing_of(stored: StoredType, component: str | None) -> Writing:
@@ -61,6 +69,7 @@ class Opener:
         self.importer = importer
         self._parts: dict[str, dict[str, PartDefinition]] = {}
         self._declared: dict[str, Mapping[str, str]] = {}
+        self._column_names: dict[_Key, Sequence[str] | None] = {}
 
     def type_of(self, python: str | None) -> Any:
         """Import a Python type by its dotted name."""
@@ -108,6 +117,41 @@ class Opener:
         about = About(name, self.type_of(how.python), parts, record.data_id, how.component, self.importer.find)
         return formats.find(how.storage), about
 
+    def column_names(self, leaf: Leaf, found: Found) -> Sequence[str] | None:
+        """Return the names of the columns of a stored table, None if it is no table."""
+        # Datasets are immutable: what was looked up once holds for good.
+        key = found.record.uuid, leaf.part
+        if key not in self._column_names:
+            if len(self._column_names) >= _MOST_NAMES:
+                self._column_names.clear()
+            format_, about = self.about(found.record)
+            assert found.record.file is not None
+            source = found.repository.open_file(found.record.file)
+            try:
+                with failing(about, format_, source):
+                    part = part_in(format_, about, leaf, found.record)
+                    self._column_names[key] = format_.column_names(source, about, part)
+            finally:
+                source.close()
+        return self._column_names[key]
+
+
+@contextmanager
+def failing(about: About, format_: Format, source: Any) -> Iterator[None]:
+    """Make errors of libraries errors of Bunter that name the dataset and its file."""
+    try:
+        yield
+    except IntegrityError as error:
+        if about.name in str(error):
+            raise
+        raise IntegrityError(f"{about.name}: {error}") from error
+    except (BunterError, MemoryError):
+        raise
+    except Exception as error:
+        raise FormatError(
+            f"{about.name}: {source.name} cannot be read as {format_.name}: {type(error).__name__}: {error}"
+        ) from error
+
 
 def part_in(format_: Format, about: About, leaf: Leaf, record: Record) -> str:
     """Return the name that a leaf's part has in the file, ``""`` for the whole."""
@@ -130,6 +174,8 @@ class Reader:
         The read parameters; each leaf gets those that it takes.
     defer : callable
         Makes what is handed out for a member of a lazy list.
+    progress : callable, optional
+        Called with (done, total) files.
     """
 
     def __init__(
@@ -138,12 +184,15 @@ class Reader:
         cache: ComponentCache | None,
         parameters: Mapping[str, Any],
         defer: Callable[[DatasetName, DataId, LocatedBranch], Any],
+        progress: Progress | None = None,
     ) -> None:
         self._opener = opener
         self._defer = defer
         self._cache = cache
         self._parameters = dict(parameters)
         self._values: dict[_Key, Any] = {}
+        self._progress = progress
+        self._choice: Choice | None = None
 
     def read(self, located: LocatedBranch, name: str, data_id: Mapping[str, Any]) -> Any:
         """Return the object that the tree stands for.
@@ -157,6 +206,10 @@ class Reader:
         wanted: dict[_Key, tuple[Leaf, Found]] = {}
         self._collect(located, wanted)
         self._check_parameters(wanted, name)
+        if self._parameters.get("columns") is not None:
+            self._choose(located, f"{name} {DataId(data_id)}")
+            wanted.clear()
+            self._collect(located, wanted)
         self._read_leaves(wanted)
         return self._value(located)
 
@@ -167,12 +220,28 @@ class Reader:
         elif isinstance(branch, LocatedNode):
             for name, inner in branch.branches.items():
                 # Beside a list that is taken stands the component that holds its data IDs: it was read already.
-                if branch.node.take in ("", name):
+                if branch.node.take in ("", name) and not self._is_skipped(inner):
                     self._collect(inner, wanted)
         elif not branch.lazy:
             for _, member in branch.members:
                 if not branch.is_none(member):
                     self._collect(member, wanted)
+
+    def _choose(self, located: LocatedBranch, name: str) -> None:
+        """Find out which columns of which tables are needed."""
+        from .choosing import Choice
+
+        self._choice = Choice(
+            located,
+            self._parameters["columns"],
+            name,
+            lambda composite: assembler_of(composite, self._opener),
+            lambda leaf, found: "columns" in self._takes(leaf, found),
+            self._opener.column_names,
+        )
+
+    def _is_skipped(self, branch: LocatedBranch) -> bool:
+        return self._choice is not None and self._choice.skips(branch)
 
     def _takes(self, leaf: Leaf, found: Found) -> tuple[str, ...]:
         format_, about = self._opener.about(found.record)
@@ -200,8 +269,12 @@ class Reader:
             if found.record.file is None:
                 raise AssemblyError(f"{found.record.type!r} {found.record.data_id} has no file")
             by_file.setdefault((found.repository.id, found.record.file.path), []).append(key)
-        for keys in by_file.values():
+        for done, keys in enumerate(by_file.values()):
+            if self._progress is not None:
+                self._progress(done, len(by_file))
             self._read_file({key: wanted[key] for key in keys})
+        if self._progress is not None:
+            self._progress(len(by_file), len(by_file))
 
     def _shared_key(self, key: _Key, found: Found) -> tuple[UUID, str, str]:
         how = found.record.writing
@@ -233,31 +306,28 @@ class Reader:
         record = next(iter(wanted.values()))[1].record
         format_, about = self._opener.about(record)
         inside: dict[str, _Key] = {}
-        try:
+        with failing(about, format_, source):
             for key, (leaf, _) in wanted.items():
                 part = part_in(format_, about, leaf, record)
                 if part:
                     inside[part] = key
                 else:
-                    self._keep(key, wanted[key][1], format_.read(source, about, self._only(format_.whole_parameters(about))))
+                    only = self._only(key, format_.whole_parameters(about))
+                    self._keep(key, wanted[key][1], format_.read(source, about, only))
             if inside:
-                asked = {part: self._only(format_.part_parameters(part, about)) for part in inside}
+                asked = {part: self._only(key, format_.part_parameters(part, about)) for part, key in inside.items()}
                 for part, value in format_.read_parts(source, asked, about).items():
                     key = inside[part]
                     self._keep(key, wanted[key][1], value)
-        except IntegrityError as error:
-            if about.name in str(error):
-                raise
-            raise IntegrityError(f"{about.name}: {error}") from error
-        except (BunterError, MemoryError):
-            raise
-        except Exception as error:
-            raise FormatError(
-                f"{about.name}: {source.name} cannot be read as {format_.name}: {type(error).__name__}: {error}"
-            ) from error
 
-    def _only(self, names: tuple[str, ...]) -> dict[str, Any]:
-        return {name: value for name, value in self._parameters.items() if name in names}
+    def _only(self, key: _Key, names: tuple[str, ...]) -> dict[str, Any]:
+        only = {name: value for name, value in self._parameters.items() if name in names}
+        if self._choice is not None and "columns" in only:
+            columns = self._choice.read(key)
+            only |= {"columns": columns} if columns is not None else {}
+            if columns is None:
+                del only["columns"]
+        return only
 
     def _keep(self, key: _Key, found: Found, value: Any) -> None:
         if self._cache is not None and not self._parameters and value is not None:
@@ -267,10 +337,13 @@ class Reader:
         self._values[key] = value
 
     def _value(self, branch: LocatedBranch) -> Any:
+        if self._is_skipped(branch):
+            return None
         if isinstance(branch, Located):
             if branch.found is None or not isinstance(branch.leaf, Leaf):
                 return None
-            return self._values[branch.found.record.uuid, branch.leaf.part]
+            value = self._values[branch.found.record.uuid, branch.leaf.part]
+            return value if self._choice is None else self._choice.chosen(branch, value)
         if isinstance(branch, LocatedList):
             if branch.lazy:
                 gather = branch.gather
@@ -291,7 +364,7 @@ class Reader:
         if node.take:
             return self._value(branch.branches[node.take])
         values = {
-            name: None if is_absent(inner) and name in node.optional else self._value(inner)
+            name: None if name in node.optional and is_absent(inner) else self._value(inner)
             for name, inner in branch.branches.items()
         }
         composite = node.composite
@@ -303,11 +376,13 @@ class Reader:
             node.definitions,
             node.data_id,
             values,
-            self._opener.type_of(composite.python),
+            self._class_of(branch),
             assembler_of(composite, self._opener),
             self._origin(),
             self._opener.importer.trusts_definition(composite.name),
         )
+        if self._choice is not None:
+            built = self._choice.chosen(branch, built)
         if composite.standardize is not None:
             standardize = self._opener.importer.find(composite.standardize)
             try:
@@ -316,6 +391,19 @@ class Reader:
                 error.add_note(f"while standardizing {composite.name!r} {node.data_id!r}")
                 raise
         return built
+
+    def _class_of(self, branch: LocatedBranch) -> Any:
+        """Return the Python type of a composite; without one, of a selection, that of its first table."""
+        if isinstance(branch, LocatedNode):
+            python = branch.node.composite.python
+            first = next(iter(branch.branches.values()))
+            # An assembler makes what its first component is, which may not have been read.
+            return self._class_of(first) if python is None and self._is_skipped(first) else self._opener.type_of(python)
+        if isinstance(branch, LocatedList):
+            return self._class_of(branch.members[0][1]) if branch.members else None
+        if branch.found is None or branch.found.record.writing is None:
+            return None
+        return self._opener.type_of(branch.found.record.writing.python or "astropy.table.Table")
 
     def _derived(self, branch: LocatedNode) -> Any:
         """Compute a component from others."""

@@ -55,7 +55,13 @@ class Needs:
         self._needed: dict[tuple[UUID, str], Needed] = {}
 
     def __iter__(self) -> Iterator[Needed]:
-        return iter(self._needed.values())
+        for needed in self._needed.values():
+            needed.whole = needed.whole or self._has_all_parts(needed)
+            yield needed
+
+    def _has_all_parts(self, needed: Needed) -> bool:
+        format_, about = self._context.opener.about(needed.found.record)
+        return len(needed.parts) >= len(format_.components(about))
 
     def add(self, located: LocatedBranch) -> None:
         """Take in a name and all that it is made of."""

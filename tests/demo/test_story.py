@@ -18,7 +18,6 @@ from bunter.demo import run, sky
 from bunter.demo.story import SIX_LINES, Outcome
 
 SIZE = 512
-README = Path(__file__).resolve().parents[2] / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -121,19 +120,6 @@ def test_six_lines_work_on_files_of_ones_own(told: tuple[Outcome, str], tmp_path
     assert np.array_equal(got.wcs.wcs.crval, better.wcs.crval)
     assert np.array_equal(got.image, Butler(folder / "jointcal").get("calexp:sfm.image", visit=1, ccd="N3"))
     assert not list((tmp_path / "mine").rglob("*.fits"))
-
-
-def test_readme_code_works(told: tuple[Outcome, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = README.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
-    folder = Path(told[0].folder)
-    better = Butler(folder / "jointcal").get("calexp:jointcal.wcs", visit=1, ccd="N3", tract=0)
-    (tmp_path / "single_visit").symlink_to(folder / "single_visit")
-    monkeypatch.chdir(tmp_path)
-    exec(code, {"better_wcs": better})
-    assert sorted(path.name for path in Path("jointcal/jointcal").rglob("*.*")) == [
-        "photoCalib-1-N3.json",
-        "wcs-1-N3.fits",
-    ]
 
 
 def test_command_prints_json_on_stdout_and_the_story_on_stderr(tmp_path: Path) -> None:

@@ -38,7 +38,11 @@ def python(script: str, *arguments: object) -> subprocess.Popen[str]:
 
 
 def output(process: subprocess.Popen[str]) -> str:
-    out, err = process.communicate(timeout=60)
+    try:
+        out, err = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
     assert process.returncode == 0, err
     return out
 
@@ -387,12 +391,14 @@ registry = SqliteRegistry(sys.argv[1], create=True, durable=False)
 registry.apply([Changes([dataset(one(0))])])
 memory = SqliteRegistry(":memory:", create=True)
 memory.apply([Changes([dataset(one(0))])])
-stop = threading.Event()
+looked, stop = threading.Event(), threading.Event()
 def look():
     registry.counts()
+    looked.set()
     stop.wait()
 thread = threading.Thread(target=look)
 thread.start()
+looked.wait()
 registry.begin_read()
 registry.counts()
 for number in range(3):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
@@ -22,21 +23,11 @@ AWAY = st.floats(0, 1.5)
 
 def beside(ra: float, dec: float, direction: float, distance: float) -> tuple[float, float]:
     """The place at a distance (degrees) from another."""
-    centre = unit(ra, dec)
-    east = [-math.sin(math.radians(ra)), math.cos(math.radians(ra)), 0.0]
-    north = [centre[1] * east[2] - centre[2] * east[1], centre[2] * east[0] - centre[0] * east[2],
-             centre[0] * east[1] - centre[1] * east[0]]  # fmt: skip
-    d = math.radians(distance)
-    return place(
-        math.cos(d) * centre
-        + math.sin(d) * sum(f * unit_ for f, unit_ in ((math.cos(direction), _array(east)), (math.sin(direction), _array(north))))
-    )
-
-
-def _array(values: object) -> object:
-    import numpy
-
-    return numpy.array(values)
+    a, d, r = math.radians(ra), math.radians(dec), math.radians(distance)
+    east = np.array([-math.sin(a), math.cos(a), 0.0])
+    north = np.array([-math.sin(d) * math.cos(a), -math.sin(d) * math.sin(a), math.cos(d)])
+    sideways = math.cos(direction) * east + math.sin(direction) * north
+    return place(math.cos(r) * unit(ra, dec) + math.sin(r) * sideways)
 
 
 def judged(region: Region, corners: list[tuple[float, float]]) -> bool | None:
@@ -66,8 +57,9 @@ def test_circles(
 @settings(max_examples=150, deadline=None)
 @given(RA, DEC, SIZE, SIZE, TURN, TURN, AWAY, SIZE, st.floats(0.01, 5))
 def test_boxes(
-    ra: float, dec: float, width: float, height: float, turn: float, direction: float, away: float, size: float, shape: float
-) -> None:
+    ra: float, dec: float, width: float, height: float, turn: float, direction: float, away: float, size: float,
+    shape: float,
+) -> None:  # fmt: skip
     corners = ring(ra, dec, min(width, 40), min(height, 40), turn)
     at_ra, at_dec = beside(ra, dec, direction, away * (max(width, height) + size))
     half_ra = min(180.0, size * shape / max(math.cos(math.radians(at_dec)), 1e-3))

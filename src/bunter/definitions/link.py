@@ -384,10 +384,10 @@ class Linker:
 
     def _derived_rings(self, composite: CompositeType) -> None:
         """Report derived components that are computed from each other."""
-        made_of = {
-            name: [other for word in derived.inputs if (other := match_component(word, composite.derived)) not in (None, name)]
-            for name, derived in composite.derived.items()
-        }
+        made_of: dict[str, list[str]] = {}
+        for name, derived in composite.derived.items():
+            found = [match_component(word, composite.derived) for word in derived.inputs]
+            made_of[name] = [other for other in found if other is not None and other != name]
         while free := [name for name, inputs in made_of.items() if not any(other in made_of for other in inputs)]:
             for name in free:
                 del made_of[name]

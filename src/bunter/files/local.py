@@ -318,7 +318,7 @@ class LocalFiles:
 
     def tidy(self, folder: str) -> None:
         """Remove a folder and those above it as far as they were made here and are empty."""
-        while folder in self._made:
+        while folder in self._made and folder != self.root:
             try:
                 os.rmdir(folder)
             except OSError:

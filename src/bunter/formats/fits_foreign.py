@@ -96,7 +96,8 @@ class Fits(FitsFormat):
 
     def column_names(self, source: Source, about: About, part: str = "") -> list[str] | None:
         """Return the names of the columns of the part, or of the only one; see `Format.column_names`."""
-        parts = {part: about.parts[part]} if part in about.parts else dict(about.parts) or {"data": _default_part(about)}
+        every = dict(about.parts) or {"data": _default_part(about)}
+        parts = {part: every[part]} if part in about.parts else every
         if len(parts) != 1:
             return None
         (definition,) = parts.values()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from .outlines import LARGEST, pack
 
 _SAMPLES = 16
 _DEEPEST = 4
-_FRAMES = ("icrs", "fk5", "fk4", "fk4noeterms", "galactic")
+_MOST_ROTATIONS = 64
 
 
 def footprint(wcs: Any, shape: Sequence[int], origin: tuple[int, int] = (0, 0)) -> bytes | None:
@@ -22,7 +21,8 @@ def footprint(wcs: Any, shape: Sequence[int], origin: tuple[int, int] = (0, 0)) 
 
     Its edges are followed to within a pixel, or a thousandth of its size if that is less, so that distorted images and
     projections with curved edges are enclosed by more than their corners. An image of more than 45 degrees from its
-    centre, or with places that are not on the sky, is outlined in pieces.
+    centre, or with places that are not on the sky, is outlined in pieces; where the sky ends within the image (the rim
+    of an all-sky map) to within about a twentieth of its size.
 
     Parameters
     ----------
@@ -121,16 +121,22 @@ class _View:
         if self._frame.name == "fk4":
             # Its aberration makes it more than a rotation.
             return _by_astropy(self._frame, lon, lat)
-        found: Floats = vectors(lon, lat) @ _rotation(self._frame.name, str(getattr(self._frame, "equinox", ""))).T
+        found: Floats = vectors(lon, lat) @ _rotation(self._frame).T
         return found
 
 
 def _frame_of(wcs: Any) -> Any:
+    """Return the frame of the celestial axes, None if it is ICRS."""
+    from astropy.coordinates import Galactic
     from astropy.wcs.utils import wcs_to_celestial_frame
 
+    axis = str(wcs.wcs.ctype[wcs.wcs.lng]).upper()[:4]
+    if axis == "GLON":
+        # Whatever RADESYS says, which astropy would believe.
+        return Galactic()
+    if axis != "RA--":
+        raise ValueError(f"{axis} leads elsewhere")
     frame = wcs_to_celestial_frame(wcs)
-    if frame.name not in _FRAMES:
-        raise ValueError(frame.name)
     return None if frame.name == "icrs" else frame
 
 
@@ -142,15 +148,19 @@ def _by_astropy(frame: Any, lon: Floats, lat: Floats) -> Floats:
     return vectors(sky.ra.deg, sky.dec.deg)
 
 
-@lru_cache(maxsize=64)
-def _rotation(name: str, equinox: str) -> Floats:
+def _rotation(frame: Any) -> Floats:
     """Return the matrix that turns vectors of a frame into ICRS."""
-    from astropy.coordinates import frame_transform_graph
-
-    frame = frame_transform_graph.lookup_name(name)
-    made = frame(equinox=equinox) if equinox else frame()
-    found: Floats = _by_astropy(made, np.array([0.0, 90.0, 0.0]), np.array([0.0, 0.0, 90.0])).T
+    key = frame.name, str(getattr(frame, "equinox", ""))
+    found = _rotations.get(key)
+    if found is None:
+        if len(_rotations) >= _MOST_ROTATIONS:
+            _rotations.clear()
+        found = _by_astropy(frame, np.array([0.0, 90.0, 0.0]), np.array([0.0, 0.0, 90.0])).T
+        _rotations[key] = found
     return found
+
+
+_rotations: dict[tuple[str, str], Floats] = {}
 
 
 def _rings(view: _View, box: tuple[float, float, float, float], depth: int) -> Iterator[list[tuple[float, float]]]:

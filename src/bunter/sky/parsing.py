@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..errors import ParameterError
@@ -113,14 +113,14 @@ def _of_sequence(items: list[Any]) -> Region:
 
 def _of_mapping(given: Mapping[Any, Any]) -> Region:
     names = [str(name) for name in given]
+    for fields in _FIELDS.values():
+        if set(names) == set(fields):
+            return _shape_of(fields)(*(given[name] for name in fields))
     if len(given) == 1:
         ((shape, values),) = given.items()
         if isinstance(values, Mapping):
             return _named(str(shape), values)
         return _shape(str(shape), list(values) if hasattr(values, "__len__") else [values], dict(given))
-    for shape, fields in _FIELDS.items():
-        if set(names) == set(fields):
-            return _named(shape, given)
     raise ParameterError(
         f"region={dict(given)!r:.200}: a dict has one shape ({listing(_SHAPES)}), or the fields of one: "
         f"{'; '.join(', '.join(fields) for fields in _FIELDS.values())}"
@@ -146,6 +146,8 @@ def _named(shape: str, values: Mapping[Any, Any]) -> Region:
     missing = [name for name in fields if name not in values]
     if missing:
         raise ParameterError(f"region: a {shape} needs {listing(missing)} too")
-    if fields == ("points",):
-        return Polygon(values["points"])
-    return _shape(shape, [values[name] for name in fields], dict(values))
+    return _shape_of(fields)(*(values[name] for name in fields))
+
+
+def _shape_of(fields: tuple[str, ...]) -> Callable[..., Region]:
+    return {3: Circle, 4: Box, 1: Polygon}[len(fields)]

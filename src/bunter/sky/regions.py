@@ -189,8 +189,8 @@ class Box(Region):
                 f"meant, write ra1={east + 360.0 * math.ceil((west - east) / 360.0):g}; else exchange the two"
             )
         whole = east - west >= 360.0
-        object.__setattr__(self, "ra0", 0.0 if whole else west % 360.0)
-        object.__setattr__(self, "ra1", 360.0 if whole else east % 360.0)
+        object.__setattr__(self, "ra0", 0.0 if whole else _turned(west))
+        object.__setattr__(self, "ra1", 360.0 if whole else _turned(east))
         object.__setattr__(self, "dec0", south)
         object.__setattr__(self, "dec1", north)
 
@@ -433,7 +433,12 @@ def _number(value: Any, what: str) -> float:
 
 
 def _ra(value: Any, what: str) -> float:
-    return _number(value, what) % 360.0
+    return _turned(_number(value, what))
+
+
+def _turned(ra: float) -> float:
+    # Of a tiny negative number the remainder is 360.0 itself.
+    return (ra % 360.0) % 360.0
 
 
 def _dec(value: Any, what: str) -> float:
