@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -22,7 +23,9 @@ from bunter import (
     DatasetNotFoundError,
     DatasetTypeNotFoundError,
     DefinitionError,
+    Exposure,
     FormatError,
+    GaussianPsf,
     IntegrityError,
     ParameterError,
     RepositoryError,
@@ -352,6 +355,76 @@ def test_the_members_of_a_list_go_along(world: World) -> None:
     copied = butler.copy_to(world.folder / "small", "total", visit=1)
     assert copied.datasets == 3
     assert world.reader("small").get("total", visit=1) == 3
+
+
+COADDS = f"""
+datasets:
+  calexp:sfm: {{python: {HERE}.Frame, storage: Json, template: "sfm/{{visit:d}}.json"}}
+  image: {{python: dict, storage: Json, template: "coadd/{{tract:d}}.json"}}
+  coadd:
+    python: {HERE}.ByCamel
+    composite:
+      wcs: image
+      calib: {{datasetType: calexp:sfm.psf, dataIds: precursors, optional: true}}
+"""
+
+
+def test_lists_whose_data_ids_are_precursors(world: World) -> None:
+    butler = world.butler("big", COADDS)
+    inputs = [butler.put(frame(visit), "calexp:sfm", visit=visit) for visit in (1, 2, 3)]
+    coadd = ByCamel()
+    coadd.setWcs({"n": 1})
+    coadd.setCalib(None)
+    butler.put(coadd, "coadd", tract=0, precursors=inputs[:2])
+    there = list(butler.get("coadd", tract=0).getCalib())
+    copied = butler.copy_to(world.folder / "small", "coadd")
+    assert (copied.datasets, copied.parts) == (2 + len(there), len(there))
+    assert list(world.reader("small").get("coadd", tract=0).getCalib()) == there
+    copied = butler.copy_to(world.folder / "taken", "coadd.calib", tract=0)
+    assert (copied.datasets, copied.parts) == (1 + len(there), len(there))
+    taken = world.reader("taken")
+    assert list(taken.get("coadd.calib", tract=0)) == there == [{"sigma": 2.0}] * 2
+    assert not taken.exists("coadd", tract=0)
+
+
+FITS = """
+datasets:
+  calexp:
+    {python: bunter.Exposure, storage: FitsExposure, template: "{visit:d}.fits", metadata: {seeing: SEEING}}
+  image: {python: numpy.ndarray, storage: FitsImage, template: "image/{visit:d}.fits"}
+  calexp:clean: {base: calexp, composite: {image: image}}
+  seen: {python: dict, composite: {psf: calexp.psf}}
+"""
+
+
+def test_a_composite_without_the_main_part_of_its_base(world: World) -> None:
+    """The base has the old pixels: they are not needed, and all its other parts are."""
+    butler = world.butler("big", FITS)
+    for visit in (1, 2):
+        exposure = Exposure(np.ones((64, 64), "f4"), psf=GaussianPsf(2.0), metadata={"SEEING": visit / 2})
+        butler.put(exposure, "calexp", visit=visit)
+        butler.put(np.zeros((64, 64), "f4"), "image", visit=visit)
+    butler.copy_to(world.folder / "small", "calexp:clean", where="seeing < 0.9")
+    small = world.reader("small")
+    got = small.get("calexp:clean", visit=1)
+    assert got == butler.get("calexp:clean", visit=1)
+    assert not got.image.any()
+    assert not small.exists("calexp.image", visit=1)
+    assert small.query("calexp:clean").count() == 1
+    assert world.files("small")[-1] == "image/1.fits"
+    assert "1.psf.fits" in world.files("small")
+
+
+def test_header_cards_go_along(world: World) -> None:
+    butler = world.butler("big", FITS)
+    for visit in (1, 2):
+        exposure = Exposure(np.ones((8, 8), "f4"), psf=GaussianPsf(2.0), metadata={"SEEING": visit / 2})
+        butler.put(exposure, "calexp", visit=visit)
+    butler.copy_to(world.folder / "whole", "calexp")
+    butler.copy_to(world.folder / "parts", "seen")
+    for name, type_ in (("whole", "calexp"), ("parts", "calexp.psf"), ("parts", "seen")):
+        found = world.reader(name).query(type_, where="seeing > 0.9")
+        assert [ref.data_id for ref in found] == [{"visit": 2}]
 
 
 # Merging, and the way back

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .cache import ComponentCache
 from .choices import check_choice
 from .committing import Staged, commit
 from .context import Context
-from .copying import Copied, Copy, wanted
+from .copying import Copied, Copy
 from .dataid import DataId, KeyValue
 from .definitions import Definitions
 from .definitions.model import CompositeType, PartOfType, StoredType
@@ -38,9 +39,13 @@ from .registry.interface import Changes
 from .repository import Chain, Opened, Overlay, Repository, is_repository, resolve_root
 from .searching import search
 from .storing import Options
-from .tracing import as_put, holder, pins_now, precursors_of
+from .subset import wanted
+from .tracing import as_put, holder, pins_now, precursors_of, trace
 from .trust import Importer
 from .words import did_you_mean, listing
+
+if TYPE_CHECKING:
+    from .scanning import Scan
 
 _RESOLVES = ("pinned", "nearest", "exact")
 
@@ -187,6 +192,7 @@ class Butler:
         as_type: Any = None,
         share: bool | None = None,
         resolve: Resolve = "pinned",
+        progress: Progress | None = None,
         dataId: Mapping[str, Any] | None = None,
         **keys: Any,
     ) -> Any:
@@ -202,11 +208,14 @@ class Butler:
             ``{"bbox": (slice(y0, y1), slice(x0, x1))}`` (half-open, zero-based array coordinates),
             ``{"columns": [...]}``.
         as_type : type, optional
-            Convert what is read.
+            Convert what is read. ``pyarrow.dataset.Dataset`` reads nothing yet: of Parquet files, one or all members
+            of an aggregate, to be scanned by columns and rows.
         share : bool, optional
             Hand out frozen objects that were loaded before; default as the Butler was made.
         resolve : {"pinned", "nearest", "exact"}
             ``nearest`` ignores pins, ``exact`` takes them even where a nearer repository masks them.
+        progress : callable, optional
+            Called with (done, total) files.
 
         Raises
         ------
@@ -223,7 +232,7 @@ class Butler:
         context = self._current()
         full_name, full_id = self._resolve(context, name, data_id, dataId, keys)
         located = context.locate(context.expand(full_name, full_id), resolve)
-        return self._read(located, full_name, full_id, parameters, as_type, share)
+        return self._read(located, full_name, full_id, parameters, as_type, share, progress)
 
     def _resolve(
         self,
@@ -247,11 +256,18 @@ class Butler:
         parameters: Mapping[str, Any] | None,
         as_type: Any,
         share: bool | None,
+        progress: Progress | None = None,
     ) -> Any:
         if parameters is not None and not isinstance(parameters, Mapping):
             raise ParameterError(f"parameters= takes a mapping, not a {type(parameters).__name__}")
+        if _is_dataset(as_type):
+            from .scanning import Members, dataset_of
+
+            if parameters:
+                raise ParameterError("a pyarrow Dataset is told columns when it is scanned: leave out parameters=")
+            return dataset_of(Members(located, str(name), data_id, self._opener), f"{name} {DataId(data_id)}")
         sharing = self._share if share is None else share
-        reader = Reader(self._opener, self._cache if sharing else None, parameters or {}, self._deferred)
+        reader = Reader(self._opener, self._cache if sharing else None, parameters or {}, self._deferred, progress)
         obj = reader.read(located, str(name), data_id)
         if as_type is None:
             return obj
@@ -263,7 +279,7 @@ class Butler:
         return DeferredDataset(self._ref(self._current(), name, data_id, located))
 
     def _get_ref(self, ref: DatasetRef, name: DatasetName, options: Mapping[str, Any]) -> Any:
-        known = ("parameters", "as_type", "share", "resolve")
+        known = ("parameters", "as_type", "share", "resolve", "progress")
         for option in options:
             if option not in known:
                 raise ParameterError(
@@ -278,9 +294,8 @@ class Butler:
             located = as_put(context, branch, ref._found, ref._pins)
         else:
             located = context.locate(branch, resolve)
-        return self._read(
-            located, name, data_id, options.get("parameters"), options.get("as_type"), options.get("share")
-        )
+        chosen = (options.get(option) for option in ("parameters", "as_type", "share", "progress"))
+        return self._read(located, name, data_id, *chosen)
 
     def _holder(self, found: Found) -> Found | None:
         return holder(self._current(), found)
@@ -363,6 +378,59 @@ class Butler:
             located = located.branches[located.node.take]
         found = located.put if isinstance(located, LocatedNode) else getattr(located, "found", None)
         return DatasetRef(self, name, context.own_data_id(name, full_id), found)
+
+    def scan(
+        self,
+        name: str,
+        /,
+        data_id: Mapping[str, Any] | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        where: str | None = None,
+        as_type: Any = None,
+        progress: Progress | None = None,
+        dataId: Mapping[str, Any] | None = None,
+        **keys: Any,
+    ) -> Scan:
+        """Go through a table that may be larger than memory, one member of the aggregate at a time.
+
+        Parameters
+        ----------
+        name : str
+            An aggregate (of `concat_rows`), a list component of tables, or any one table.
+        columns : list of str, optional
+            Read only these.
+        where : str, optional
+            A condition that rows have to meet, over their columns: ``"mag < 20 and flag = 0"``. Members of which the
+            data ID alone says that none does (``concat_rows(patch)``) are not read.
+        as_type : type, optional
+            Convert each table.
+        progress : callable, optional
+            Called with (done, total) members.
+
+        Returns
+        -------
+        Scan
+            Iterates over (data ID, table); ``to_table()``, ``to_reader()`` (a `pyarrow.RecordBatchReader`).
+
+        Raises
+        ------
+        DatasetNotFoundError
+            Names every member that is missing.
+        """
+        from .scanning import Members, Scan
+
+        context = self._current()
+        full_name, full_id = self._resolve(context, name, data_id, dataId, keys)
+        located = context.locate(context.expand(full_name, full_id))
+        text = f"{full_name} {DataId(full_id)}"
+
+        def read(branch: LocatedBranch, member: Mapping[str, Any], wanted: Sequence[str] | None) -> Any:
+            parameters = {} if wanted is None else {"columns": wanted}
+            return Reader(self._opener, None, parameters, self._deferred).read(branch, str(full_name), member)
+
+        parts = Members(located, str(full_name), full_id, self._opener)
+        return Scan(text, parts, read, columns=columns, where=where, as_type=as_type, progress=progress)
 
     def uri(
         self,
@@ -706,6 +774,80 @@ class Butler:
         data_ids = search(context, full_name, standard, where, order_by, limit)
         return Query(self, full_name, data_ids, {})
 
+    # Provenance
+
+    def made_from(
+        self,
+        ref_or_name: DatasetRef | str,
+        /,
+        data_id: Mapping[str, Any] | None = None,
+        *,
+        deep: bool = False,
+        components: bool = True,
+        dataId: Mapping[str, Any] | None = None,
+        **keys: Any,
+    ) -> list[DatasetRef]:
+        """Return what a dataset was made from, in whichever of the repositories it is.
+
+        First the precursors that its put was given, then, of a composite, the datasets that its put wrote and
+        referenced. The references keep to the very datasets (by UUID), whatever has replaced them since; one that is
+        in no repository that is searched raises at ``get()`` and says where it was.
+
+        Parameters
+        ----------
+        ref_or_name : DatasetRef or str
+            The dataset.
+        deep : bool
+            Also what these were made from, and so on; nearest first.
+        components : bool
+            False: precursors alone.
+        """
+        return self._traced(ref_or_name, _one_of(data_id, dataId), keys, False, deep, components)
+
+    def used_in(
+        self,
+        ref_or_name: DatasetRef | str,
+        /,
+        data_id: Mapping[str, Any] | None = None,
+        *,
+        deep: bool = False,
+        components: bool = True,
+        dataId: Mapping[str, Any] | None = None,
+        **keys: Any,
+    ) -> list[DatasetRef]:
+        """Return the datasets that were made from a dataset, as far as the repositories that are searched know.
+
+        Those that name it as a precursor, then the composites whose put pinned it. A repository knows what was put
+        into it: open the child to see what became of the parents' datasets there.
+
+        Parameters
+        ----------
+        ref_or_name : DatasetRef or str
+            The dataset.
+        deep : bool
+            Also what these were used in, and so on.
+        components : bool
+            False: as a precursor alone.
+        """
+        return self._traced(ref_or_name, _one_of(data_id, dataId), keys, True, deep, components)
+
+    def _traced(
+        self,
+        start: DatasetRef | str,
+        data_id: Mapping[str, Any] | None,
+        keys: Mapping[str, Any],
+        forwards: bool,
+        deep: bool,
+        components: bool,
+    ) -> list[DatasetRef]:
+        context = self._current()
+        if isinstance(start, DatasetRef):
+            return trace(self, context, start, forwards=forwards, deep=deep, components=components)
+        full_name, full_id = self._resolve(context, start, data_id, None, keys)
+        located = context.locate(context.expand(full_name, full_id))
+        check_complete(located, str(full_name), full_id)
+        return trace(self, context, (full_name, located), forwards=forwards, deep=deep, components=components)
+
     # What there is
 
     def dataset_types(self) -> list[str]:
@@ -752,6 +894,12 @@ class Butler:
 
 def _reopen(arguments: dict[str, Any]) -> Butler:
     return Butler(**arguments)
+
+
+def _is_dataset(as_type: Any) -> bool:
+    # Whoever has the class has imported its module.
+    dataset = getattr(sys.modules.get("pyarrow.dataset"), "Dataset", None)
+    return isinstance(as_type, type) and dataset is not None and issubclass(as_type, dataset)
 
 
 def _one_of(data_id: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

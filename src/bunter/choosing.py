@@ -62,6 +62,7 @@ class Choice:
         self._read: dict[_Key, list[str]] = {}
         # What is kept by identity must not go away meanwhile.
         self._located = located
+        self._name = name
         self._assign(located, columns, name)
 
     def skips(self, branch: LocatedBranch) -> bool:
@@ -83,7 +84,7 @@ class Choice:
         for column in columns:
             if column not in there:
                 raise ParameterError(
-                    f"there is no column {column!r}{did_you_mean(column, there)}; what was assembled has: "
+                    f"{self._name}: there is no column {column!r}{did_you_mean(column, there)}; what was assembled has: "
                     f"{listing(there)}"
                 )
         return only_columns(value, columns)

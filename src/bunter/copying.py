@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID
 
-from .choices import check_choice
 from .committing import Staged, commit
 from .context import Context
-from .dataid import DataId, KeyValue
 from .definitions import Definitions, load
 from .definitions.excerpt import excerpt, lacking_in
-from .errors import (
-    DataIdError,
-    DatasetExistsError,
-    DatasetNotFoundError,
-    IntegrityError,
-    ParameterError,
-    RepositoryError,
-)
+from .errors import DatasetExistsError, IntegrityError, RepositoryError
 from .files.interface import StoredFile
 from .locate import Found
-from .names import DatasetName
 from .parting import write_parts
-from .reading import check_complete
 from .registry.interface import NewDataset, Record
 from .repository import (
     DESCRIPTION,
@@ -41,13 +30,9 @@ from .repository import (
     is_repository,
     resolve_root,
 )
-from .searching import search
 from .storing import place_of, write_error
-from .subset import Needed, Needs
-from .words import did_you_mean, listing
+from .subset import Needed, Needs, Wanted, needs_of
 
-MODES = ("copy", "hardlink", "symlink", "reference")
-Progress = Callable[[int, int], None]
 _CHUNK = 1 << 24
 
 
@@ -77,93 +62,6 @@ class Copied:
     present: int
     files: int
     bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a user asks to be copied, and how.
-
-    Attributes
-    ----------
-    names : sequence of DatasetName
-        In full.
-    data_id : mapping
-        Standard; each name takes the keys that it has.
-    """
-
-    names: Sequence[DatasetName]
-    data_id: Mapping[str, KeyValue]
-    where: str | None = None
-    mode: str = "copy"
-    parents: bool = False
-    progress: Progress | None = None
-
-
-def wanted(
-    context: Context, names: str | Iterable[str], data_id: Mapping[str, Any] | None, keys: Mapping[str, Any], **how: Any
-) -> Wanted:
-    """Check what a user asks to be copied.
-
-    Raises
-    ------
-    ParameterError, DatasetNameError, DatasetTypeNotFoundError, DataIdError
-        For what was asked wrongly.
-    """
-    given = [names] if isinstance(names, str) else list(names)
-    if not given:
-        raise ParameterError("names= names nothing: say which dataset types are to be copied")
-    full: dict[DatasetName, None] = {}
-    standard: dict[str, KeyValue] = {}
-    for name in given:
-        parsed, standard = context.resolve(name, data_id, keys)
-        context.definitions.find(parsed)
-        full[parsed] = None
-    check_choice("mode", how.get("mode", "copy"), MODES)
-    known = dict.fromkeys(key for name in full for key in context.planner.all_keys(name))
-    for key in standard:
-        if key not in known and key not in context.definitions.implied:
-            raise DataIdError(
-                f"none of {listing(map(str, full))} has a key {key!r}{did_you_mean(key, known)}; "
-                f"their keys are: {listing(known)}"
-            )
-    return Wanted(tuple(full), standard, **how)
-
-
-def needs_of(context: Context, asked: Wanted) -> Needs:
-    """Find all that is asked for, and what it needs.
-
-    Raises
-    ------
-    DatasetNotFoundError
-        If there is nothing of a name, or something that it needs is missing.
-    AmbiguousDatasetError
-        If two repositories disagree.
-    """
-    needs = Needs(context, own_only=asked.parents)
-    locator = context.locator()
-    for name in asked.names:
-        allowed = {*context.planner.all_keys(name), *context.definitions.implied}
-        mine = {key: value for key, value in asked.data_id.items() if key in allowed}
-        found = search(context, name, mine, where=asked.where, order_by=None, limit=None)
-        if not found:
-            _nothing(context, name, mine, asked.where)
-        for data_id in found:
-            located = locator.locate(context.expand(name, context.complete(name, data_id)))
-            check_complete(located, str(name), data_id)
-            needs.add(located)
-    return needs
-
-
-def _nothing(context: Context, name: DatasetName, data_id: Mapping[str, KeyValue], where: str | None) -> None:
-    searched = [repository.root for repository in context.chain.order]
-    if where is None and all(key in data_id for key in context.planner.keys(name)):
-        # With a full data ID it can be said what is missing.
-        check_complete(context.locate(context.expand(name, context.complete(name, data_id))), str(name), data_id)
-    which = f" that agrees with {DataId(data_id)}" if data_id else ""
-    which += f" and where={where!r}" if where is not None else ""
-    raise DatasetNotFoundError(
-        f"nothing was copied: there is no {name}{which}; searched: {', '.join(searched)}", searched
-    )
 
 
 class Copy:
@@ -200,6 +98,7 @@ class Copy:
         self._staged = Staged()
         self._placed: dict[tuple[UUID, str], StoredFile] = {}
         self._folders: set[str] = set()
+        self._undefine: Callable[[], None] | None = None
         self._written = 0
         self._done = 0
         self._total = 0
@@ -233,14 +132,14 @@ class Copy:
         is_new = not is_repository(self.root)
         made_folders = _missing_folders(self.root) if is_new else []
         target = self._make(policy) if is_new else self._open()
-        before = target.own
         try:
             present = self._stage(target, needs)
             target.files.sync()
             if self._folders:
                 target.list_folders(self._folders)
             if not is_new:
-                self._define(target, policy)
+                # The registry's lock: another process may be adding definitions, too.
+                target.registry.apply([], lambda: self._define(target, policy))
             context = Context(
                 Chain([target]), target.definitions, target, self.context.opener, first=self.context.first
             )
@@ -249,8 +148,8 @@ class Copy:
             self._staged.drop()
             if is_new:
                 _unmake(target, made_folders)
-            elif target.own is not before:
-                _restore(target, before)
+            elif self._undefine is not None:
+                target.registry.apply([], self._undefine)
             raise
         new = self._staged.changes.datasets
         return Copied(
@@ -280,12 +179,16 @@ class Copy:
         return target
 
     def _define(self, target: Repository, policy: Mapping[str, Any]) -> None:
+        if target.changed():
+            target.read_definitions()
         rest = lacking_in(policy, target.definitions, self.root)
         if not rest:
             return
         new = load(rest, known=target.definitions)
         own = new if target.own is None else target.own.updated(new)
         Definitions.combine([parent.definitions for parent in target.parents], own)
+        before = target.own
+        self._undefine = lambda: _restore(target, before)
         target.define(own)
 
     # What goes there
@@ -495,7 +398,9 @@ def _unmake(target: Repository, folders: Sequence[str]) -> None:
 
 
 def _restore(target: Repository, own: Definitions | None) -> None:
-    """Undo what was added to a repository's definitions."""
+    """Undo what was added to a repository's definitions, unless somebody has added more since."""
+    if target.changed():
+        return
     if own is not None:
         target.define(own)
     else:

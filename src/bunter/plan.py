@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 from .components import match_component
 from .dataid import DataId, KeyValue, check_key, check_value
 from .definitions import Definitions
+from .definitions.derive import find_whole
 from .definitions.model import ComponentDefinition, CompositeType, PartOfType, StoredType
 from .errors import ComponentNotFoundError, DataIdError
 from .names import DatasetName
@@ -222,6 +223,15 @@ class Planner:
             )
         return found
 
+    def through_whole(
+        self, composite: CompositeType, components: Mapping[str, ComponentDefinition], rest: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        """Return the components of a name, with that of the whole object before one that only the object has."""
+        if match_component(rest[0], components) is not None:
+            return rest
+        inner = find_whole(self.definitions, composite, components)
+        return rest if inner is None else (inner.name, *rest)
+
     def expand(self, name: DatasetName, data_id: Mapping[str, KeyValue]) -> Branch:
         """Return the tree of a name; the data ID is standard already.
 
@@ -283,6 +293,7 @@ class Planner:
                         f"{composite.name}.{derived} is computed and has no components, so no {'.'.join(rest[1:])!r}"
                     )
                 return self._derived(composite, derived, data_id)
+            rest = self.through_whole(composite, components, rest)
             chosen = self._match(composite.name, rest[0], [*components, *composite.derived])
             wanted: Mapping[str, ComponentDefinition] = {chosen: components[chosen]}
             source = source_component(components[chosen].data_ids)

@@ -14,7 +14,7 @@ from .components import match_component
 from .context import Context
 from .dataid import DataId, KeyValue, check_value
 from .definitions.derive import outer_keys
-from .definitions.model import ComponentDefinition, StoredType
+from .definitions.model import ComponentDefinition, CompositeType, StoredType
 from .errors import (
     AmbiguousDatasetError,
     AssemblyError,
@@ -24,11 +24,11 @@ from .errors import (
     DatasetNotFoundError,
 )
 from .formats.equality import same_values
-from .locate import Found, Located, LocatedBranch, LocatedList, LocatedNode, branch_name, lacking
+from .locate import Found, Located, LocatedBranch, LocatedList, LocatedNode, branch_name, lacking, located_leaves
 from .members import data_ids_of
 from .names import DatasetName
 from .plan import Absent, Branch, Gather, Leaf, Node
-from .reading import check_complete
+from .reading import Reader, check_complete
 from .registry.interface import NewDataset, Pin
 from .repository import Overlay
 from .storing import Options, Stored, Storer, place_of
@@ -126,7 +126,7 @@ class Put:
 
     def _put_node(self, obj: Any, node: Node) -> tuple[str, DataId, UUID]:
         composite = node.composite
-        if composite.read_only or (composite.assembler not in (None, "generic") and composite.disassembler is None):
+        if _is_read_only(composite):
             why = "readOnly" if composite.read_only else "it has an assembler but no disassembler"
             raise AssemblyError(f"{composite.name!r} is read-only: {why}")
         for name in self.options.discard if not self._outer else ():
@@ -227,9 +227,8 @@ class Put:
         """Pin what an object does not hold: what get finds if the component is inputOnly, else that it is absent."""
         name = component.name
         if component.input_only:
-            for choice in choices:
-                if not any(True for _ in lacking(choice, optional=component.optional)):
-                    return self._reference(name, choice)
+            for choice in _complete(choices, component.optional):
+                return self._reference(name, choice)
             check_complete(choices[-1], f"{node.composite.name}.{name}", node.data_id)
         if not component.optional:
             raise AssemblyError(
@@ -354,14 +353,28 @@ class Put:
         member: DataId | None,
     ) -> list[Pin]:
         """Put a composite that is a component, or compare it leaf by leaf if it is only read."""
-        whole = [choice for choice in choices if not any(True for _ in lacking(choice))]
+        whole = _complete(choices, False)
         if whole and self._discards(component.name):
             return self._reference(path, whole[0], member)
+        if component.input_only and not self.options.check and whole:
+            return self._reference(path, whole[0], member)
+        siblings = [name for name in node.branches if name != component.name]
+        strip = parts_to_strip(value, component.name, siblings)
+        differences = []
+        for choice in whole:
+            if component.input_only or (isinstance(choice, LocatedNode) and choice.put is not None):
+                difference = self._difference_at(value, choice, strip)
+                if difference is None:
+                    return self._reference(path, choice, member)
+                differences.append(difference)
         if component.input_only:
-            for choice in whole:
-                self._compare_nested(node, component, branch, value, choice)
-                return self._reference(path, choice, member)
             check_complete(choices[-1], f"{node.composite.name}.{component.name}", node.data_id)
+            where, other, kind = differences[0]
+            raise AssemblyError(
+                f"{node.composite.name} {node.data_id}: {component.name}{where} differs from "
+                f"{other}, but {component.name!r} is inputOnly: these {kind} would be lost. "
+                f"Nothing was written. Keep what is stored with discard=[{component.name!r}]"
+            )
         keys = self.context.planner.keys(DatasetName.parse(branch.composite.name))
         shared = self._is_shared(node, component.name, keys)
         self._outer.append(_Outer(node, component.name, shared))
@@ -369,65 +382,51 @@ class Put:
         self._outer.pop()
         return [Pin(path, member, type_, data_id, uuid, "", f"{self.output.root}: composite")]
 
-    def _compare_nested(
-        self, node: Node, component: ComponentDefinition, branch: Node, value: Any, choice: LocatedBranch
-    ) -> None:
-        if self._discards(component.name) or not self.options.check or not isinstance(choice, LocatedNode):
-            return
-        siblings = [name for name in node.branches if name != component.name]
-        found = self._difference(branch, value, choice, parts_to_strip(value, component.name, siblings))
-        if found is not None:
-            path, other, kind = found
-            raise AssemblyError(
-                f"{node.composite.name} {node.data_id}: {component.name}.{path} differs from "
-                f"{other}, but {component.name!r} is inputOnly: these {kind} would be lost. "
-                f"Nothing was written. Keep what is stored with discard=[{component.name!r}]"
-            )
-
-    def _difference(
-        self, branch: Node, value: Any, located: LocatedNode, ignored: Sequence[str] = ()
-    ) -> tuple[str, str, str] | None:
-        """Return the first component of a composite that is not what is stored: its path, what differs, of what kind."""
-        taken = Taken(self.context.opener, branch, value, [located])
-        for name, inner in located.branches.items():
-            part = taken.parts.get(name)
-            if name in ignored or part is None:
-                continue
-            if taken.is_made(name):
-                found = None
-                if not same_values(taken.made(name, inner), part):
-                    found = "", branch_name(branch.branches[name]), what(part)
-            else:
-                strip = parts_to_strip(part, name, [other for other in taken.parts if other != name])
-                found = self._difference_at(part, inner, strip)
-            if found is not None:
-                return name + found[0], found[1], found[2]
-        return None
-
-    def _difference_at(self, value: Any, located: LocatedBranch, strip: list[str]) -> tuple[str, str, str] | None:
+    def _difference_at(self, value: Any, located: LocatedBranch, strip: Sequence[str]) -> tuple[str, str, str] | None:
+        """Return where an object first differs from what is stored: the path, from what, of what kind it is."""
         while isinstance(located, LocatedNode) and located.node.take:
             located = located.branches[located.node.take]
         if isinstance(located, LocatedNode):
-            found = self._difference(located.node, value, located, strip)
-            return None if found is None else (f".{found[0]}", found[1], found[2])
+            return self._difference_in(value, located, strip)
         if isinstance(located, LocatedList):
             members = dict(located.members)
             for data_id, member in members_of(value, str(located.gather.name)):
                 if getattr(member, "is_deferred", False):
                     continue
-                found = None
                 if data_id not in members:
-                    found = "", f"no {located.gather.name} {data_id}", what(member)
-                elif member is not None:
-                    found = self._difference_at(member, members[data_id], [])
+                    return f" {data_id}", f"the list, which has no such {located.gather.name}", what(member)
+                found = None if member is None else self._difference_at(member, members[data_id], [])
                 if found is not None:
-                    return f"{data_id}{found[0]}", found[1], found[2]
+                    return f" {data_id}{found[0]}", found[1], found[2]
             return None
-        if isinstance(located.leaf, Leaf) and located.found is not None:
-            if same_as_stored(self.context.opener, value, located.leaf, located.found, strip):
-                return None
-            return "", f"{located.leaf.name} {located.leaf.data_id}", what(value)
-        return "", f"{located.leaf.name}, which is absent", what(value)
+        if not isinstance(located.leaf, Leaf) or located.found is None:
+            return "", f"{located.leaf.name}, which is absent", what(value)
+        if same_as_stored(self.context.opener, value, located.leaf, located.found, list(strip)):
+            return None
+        return "", f"{located.leaf.name} {located.leaf.data_id}", what(value)
+
+    def _difference_in(self, value: Any, located: LocatedNode, strip: Sequence[str]) -> tuple[str, str, str] | None:
+        node = located.node
+        if _is_read_only(node.composite):
+            # Nobody can take it apart: what a get would hand out is what counts.
+            reader = Reader(self.context.opener, None, {}, lambda name, *_: name)
+            made = reader.read(located, node.composite.name, node.data_id)
+            same = same_values(made, value)
+            return None if same else ("", f"{node.composite.name} {node.data_id}", what(value))
+        taken = Taken(self.context.opener, node, value, [located])
+        for name, inner in located.branches.items():
+            part = taken.parts.get(name)
+            if name in strip or part is None:
+                continue
+            if taken.is_made(name):
+                target = branch_name(node.branches[name])
+                found = None if same_values(taken.made(name, inner), part) else ("", target, what(part))
+            else:
+                own = parts_to_strip(part, name, [other for other in taken.parts if other != name])
+                found = self._difference_at(part, inner, own)
+            if found is not None:
+                return f".{name}{found[0]}", found[1], found[2]
+        return None
 
     def _members(
         self, node: Node, component: ComponentDefinition, gather: Gather, value: Any, choices: list[LocatedBranch]
@@ -449,10 +448,13 @@ class Put:
                 pins.append(Pin(component.name, data_id, str(gather.name), data_id, None, "", ""))
                 continue
             unopened = getattr(member, "is_deferred", False)
-            if unopened:
+            if unopened and member.stands_for(gather.name, data_id):
+                check_complete(located[0], f"{where}: {gather.name}", data_id)
                 pins += self._reference(component.name, located[0], data_id)
-            else:
-                pins += self._one(node, component, branch, member, located, component.name, data_id, {})
+                continue
+            # What was not opened but goes by another name is put under this one.
+            held = member.get() if unopened else member
+            pins += self._one(node, component, branch, held, located, component.name, data_id, {})
         return pins or self._lacking(node, component, gather, choices)
 
     def _member_id(self, where: str, gather: Gather, given: DataId) -> tuple[DataId, dict[str, KeyValue]]:
@@ -491,12 +493,17 @@ class Put:
         node = choice.node
         if node.take:
             return self._reference(path, choice.branches[node.take], member)
+        pins = []
         if choice.put is not None:
             put = choice.put
-            return [Pin(path, member, node.composite.name, node.data_id, put.record.uuid, "", place_of(put))]
+            pins = [Pin(path, member, node.composite.name, node.data_id, put.record.uuid, "", place_of(put))]
         if member is not None:
-            return [Pin(path, member, node.composite.name, node.data_id, None, "", "")]
-        return [pin for name, inner in choice.branches.items() for pin in self._reference(f"{path}.{name}", inner)]
+            return pins or [Pin(path, member, node.composite.name, node.data_id, None, "", "")]
+        for name, inner in choice.branches.items():
+            # What the composite's own pins settle need not be pinned again.
+            if choice.put is None or self.options.self_contained or not _is_as_pinned(inner):
+                pins += self._reference(f"{path}.{name}", inner)
+        return pins
 
     # The composite itself
 
@@ -571,6 +578,30 @@ def _twins(node: Node, name: str, dataset: str) -> ConflictError:
         f"{node.composite.name} {node.data_id}: {name!r} and another component are one dataset, {dataset}, but differ. "
         "Nothing was written"
     )
+
+
+def _is_read_only(composite: CompositeType) -> bool:
+    return composite.read_only or (composite.assembler not in (None, "generic") and composite.disassembler is None)
+
+
+def _complete(choices: Sequence[LocatedBranch], optional: bool) -> list[LocatedBranch]:
+    """Return the choices that lack nothing; one that holds what a composite was put with is given as that composite."""
+    whole = [choice for choice in choices if not any(True for _ in lacking(choice, optional=optional))]
+    put = [choice for choice in whole if isinstance(choice, LocatedNode) and choice.put is not None]
+    return [next((other for other in put if _uuids(other) == _uuids(choice)), choice) for choice in whole]
+
+
+def _uuids(located: LocatedBranch) -> list[UUID | None]:
+    return [leaf.found.record.uuid if leaf.found is not None else None for leaf in located_leaves(located)]
+
+
+def _is_as_pinned(located: LocatedBranch) -> bool:
+    """Tell whether all of something is what a pin says, and nothing nearer masks it."""
+    if isinstance(located, Located):
+        return located.pinned
+    if isinstance(located, LocatedList):
+        return located.pinned and all(_is_as_pinned(member) for _, member in located.members)
+    return all(_is_as_pinned(inner) for inner in located.branches.values())
 
 
 def _leaf_of(branch: Branch, choices: list[LocatedBranch]) -> tuple[Leaf | None, list[Found]]:

@@ -104,8 +104,11 @@ class Finder:
             if isinstance(definition, PartOfType):
                 target = extended(definition.target, rest)
                 continue
-            components = self._planner.components(definition.name) if rest else {}
-            chosen = match_component(rest[0], components) if rest else None
+            if not rest:
+                return None
+            components = self._planner.components(definition.name)
+            rest = self._planner.through_whole(definition, components, rest)
+            chosen = match_component(rest[0], components)
             if chosen is None:
                 return None
             target = extended(components[chosen].dataset_type, rest[1:])
@@ -154,6 +157,13 @@ class Finder:
         components = self._planner.components(composite.name)
         if rest:
             chosen = match_component(rest[0], components)
+            derived = match_component(rest[0], self._planner.effective(composite.name).derived)
+            if derived is not None or (chosen is not None and components[chosen].data_ids is not None):
+                # What is computed, and a list whose data IDs come from elsewhere, has the composite's data ID.
+                return self._composite(name.with_component(()), composite, (), constraints)
+            if chosen is None:
+                rest = self._planner.through_whole(composite, components, rest)
+                chosen = match_component(rest[0], components)
             if chosen is None:
                 # The planner has said so with the nearest right word before anybody came here.
                 raise ComponentNotFoundError(f"{composite.name!r} has no component {rest[0]!r}")

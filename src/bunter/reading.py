@@ -25,7 +25,7 @@ from .errors import (
     ParameterError,
 )
 from .formats.interface import About, Format
-from .formats.sharing import freeze
+from .formats.sharing import freeze, share_components
 from .locate import Found, Located, LocatedBranch, LocatedList, LocatedNode, is_absent, lacking
 from .names import DatasetName
 from .operations import Operations, compute
@@ -334,7 +334,22 @@ class Reader:
             frozen = freeze(value)
             if frozen is not None:
                 value = self._cache.put(self._shared_key(key, found), frozen)
+            elif not key[1]:
+                self._keep_components(key[0], found, value)
         self._values[key] = value
+
+    def _keep_components(self, uuid: UUID, found: Found, whole: Any) -> None:
+        """Let an exposure that was read whole share the components that can also be read by themselves."""
+        cache = self._cache
+        assert cache is not None
+        format_, about = self._opener.about(found.record)
+        known = format_.components(about)
+
+        def keep(name: str, component: Any) -> Any:
+            part = match_component(name, known)
+            return component if part is None else cache.put(self._shared_key((uuid, part), found), component)
+
+        share_components(whole, keep)
 
     def _value(self, branch: LocatedBranch) -> Any:
         if self._is_skipped(branch):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from .dataid import DataId
+from .errors import DatasetNotFoundError
 from .registry.interface import Pin, Precursor
 
 if TYPE_CHECKING:
@@ -33,13 +34,16 @@ class DatasetRef:
         data_id: DataId,
         found: Found | None,
         pins: dict[UUID, list[Pin]] | None = None,
+        lost: Precursor | None = None,
     ) -> None:
         self._butler = butler
         self._name = name
         self.name = str(name)
         self.data_id = data_id
         self._found = found
-        self._looked = found is not None
+        self._looked = found is not None or lost is not None
+        # What was recorded of a dataset that is in no repository that is searched.
+        self._lost = lost
         # What a put wrote and referenced: its reference keeps to that, whatever is repinned later.
         self._pins = pins
 
@@ -53,12 +57,16 @@ class DatasetRef:
     def uuid(self) -> UUID | None:
         """The dataset's UUID; None for a composite that was never put."""
         found = self._find()
+        if self._lost is not None:
+            return self._lost.uuid
         return None if found is None else found.record.uuid
 
     @property
     def repository(self) -> str | None:
         """The root of the repository that holds it; of a composite that was never put, that of its nearest leaf."""
         found = self._find()
+        if self._lost is not None:
+            return None
         return self._butler._repository_of(self._name, self.data_id) if found is None else found.repository.root
 
     @property
@@ -83,6 +91,11 @@ class DatasetRef:
 
         The reference that a put returned keeps to the UUIDs of that put for good.
         """
+        if self._lost is not None:
+            raise DatasetNotFoundError(
+                f"{self.name} {self.data_id} with UUID {self._lost.uuid} is in none of the repositories that are "
+                f"searched; it was at {self._lost.place or 'a place that was not recorded'}"
+            )
         name = self._name
         if component is not None:
             name = name.with_component((*name.component, *component.split(".")))
@@ -117,6 +130,10 @@ class DeferredDataset:
     def get(self, component: str | None = None, **options: Any) -> Any:
         """Read it, or one of its components; options as of `Butler.get`."""
         return self.ref.get(component, **options)
+
+    def stands_for(self, name: DatasetName, data_id: Mapping[str, Any]) -> bool:
+        """Tell whether it is the dataset of a name and a data ID."""
+        return self.ref._name == name and all(self.ref.data_id.get(key) == value for key, value in data_id.items())
 
     def __repr__(self) -> str:
         return f"<DeferredDataset {self.ref.name} {self.ref.data_id}>"
@@ -160,7 +177,8 @@ class Query:
         """Return an `astropy.table.Table` with a column a key."""
         from astropy.table import Table
 
-        keys = list(self._butler.keys(str(self._name)))
+        # An aggregate without keys of its own has the data ID that was asked for.
+        keys = list(self._data_ids[0] if self._data_ids else self._butler.keys(str(self._name)))
         return Table({key: [data_id[key] for data_id in self._data_ids] for key in keys})
 
     def __repr__(self) -> str:

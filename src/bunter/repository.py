@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from .definitions import Definitions, load
-from .errors import RepositoryError, TrustError
+from .definitions.nodes import LARGEST, Faults, parse_yaml
+from .errors import DefinitionError, RepositoryError, TrustError
 from .files.interface import StoredFile
 from .files.local import LocalFiles, sync_folder
 from .registry.sqlite import SqliteRegistry
@@ -27,7 +28,6 @@ DESCRIPTION = "bunter.yaml"
 POLICY = "policy.yaml"
 REGISTRY = "registry.sqlite"
 _OWN_FILES = frozenset({POLICY, REGISTRY, f"{REGISTRY}-wal", f"{REGISTRY}-shm"})
-_LONGEST_DESCRIPTION = 1_000_000
 
 _HEADER = """\
 # A Bunter repository. The definitions of its datasets are in policy.yaml, which you may edit;
@@ -257,12 +257,10 @@ def write_description(
 
 
 def _read_description(root: str) -> dict[str, Any]:
-    import yaml
-
     path = os.path.join(root, DESCRIPTION)
     try:
         with open(path, encoding="utf-8") as file:
-            text = file.read(_LONGEST_DESCRIPTION + 1)
+            text = file.read(LARGEST + 1)
     except FileNotFoundError:
         what = "there is no such folder" if not os.path.isdir(root) else f"it has no {DESCRIPTION}"
         raise RepositoryError(
@@ -271,23 +269,23 @@ def _read_description(root: str) -> dict[str, Any]:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise RepositoryError(f"{path} cannot be read: {error}") from error
-    if len(text) > _LONGEST_DESCRIPTION:
-        raise RepositoryError(f"{path} is damaged: it has more than {_LONGEST_DESCRIPTION} characters")
+    faults = Faults()
+    documents = parse_yaml(text, path, faults)
     try:
-        description = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        faults.raise_if_any()
+        description: Any = documents[0].plain() if documents else None
         layout = description["layout"]
         if isinstance(layout, int) and layout > LAYOUT:
             raise RepositoryError(
                 f"{root} has layout {layout}; this Bunter knows layouts up to {LAYOUT}: use a newer Bunter"
             )
         UUID(description["id"])
-        parents = description.get("parents") or []
         well_formed = (
             isinstance(layout, int)
-            and all(isinstance(p, dict) and isinstance(p["path"], str) and UUID(p["id"]) for p in parents)
+            and all(isinstance(p["path"], str) and UUID(p["id"]) for p in description.get("parents") or [])
             and all(isinstance(folder, str) for folder in description.get("folders") or [])
         )
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (DefinitionError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise RepositoryError(f"{path} is damaged: {type(error).__name__}: {error}") from error
     if not well_formed:
         raise RepositoryError(f"{path} is damaged: it needs layout, id, parents")

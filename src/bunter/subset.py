@@ -2,18 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 from uuid import UUID
 
+from .choices import check_choice
 from .context import Context
-from .dataid import DataId
+from .dataid import DataId, KeyValue
+from .errors import DataIdError, DatasetNotFoundError, ParameterError
 from .locate import Found, Located, LocatedBranch, LocatedList, LocatedNode
+from .names import DatasetName
 from .plan import Branch, Leaf, Node
+from .reading import check_complete
 from .registry.interface import Pin
+from .searching import search
 from .storing import place_of
+from .words import did_you_mean, listing
 
+MODES = ("copy", "hardlink", "symlink", "reference")
+Progress = Callable[[int, int], None]
 _MAIN = frozenset({"image", "data", "table"})
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a user asks to be copied, and how.
+
+    Attributes
+    ----------
+    names : sequence of DatasetName
+        In full.
+    data_id : mapping
+        Standard; each name takes the keys that it has.
+    """
+
+    names: Sequence[DatasetName]
+    data_id: Mapping[str, KeyValue]
+    where: str | None = None
+    mode: str = "copy"
+    parents: bool = False
+    progress: Progress | None = None
 
 
 @dataclass(slots=True)
@@ -87,6 +116,9 @@ class Needs:
                 if not located.is_none(member):
                     self._branch(member, pinned=pinned, inside=inside, based=False)
         elif located.node.take or located.node.derive:
+            if located.put is not None and _lists_precursors(located.node):
+                # The composite's own record says which members the list has.
+                self._put(located, located.put, pinned=pinned)
             # Beside a list that is taken stands the component that holds its data IDs.
             for name, inner in located.branches.items():
                 based = inside and self._is_main_of_base(located.node, name)
@@ -118,15 +150,18 @@ class Needs:
     def _composite(self, located: LocatedNode, *, pinned: bool) -> None:
         node = located.node
         if located.put is not None:
-            needed = self._note(located.put, pinned=pinned)
-            needed.whole = True
-            needed.pins = pins_of(located, located.put, self._context)
+            self._put(located, located.put, pinned=pinned)
         for name, inner in located.branches.items():
             component = node.definitions[name]
             if self._own_only and component.input_only:
                 continue
             based = self._is_main_of_base(node, name)
             self._branch(inner, pinned=pinned or located.put is not None, inside=True, based=based)
+
+    def _put(self, located: LocatedNode, put: Found, *, pinned: bool) -> None:
+        needed = self._note(put, pinned=pinned)
+        needed.whole = True
+        needed.pins = pins_of(located, put, self._context)
 
     def _is_main_of_base(self, node: Node, name: str) -> bool:
         """Tell whether a component is the main part of the base: whoever takes that takes most of the dataset."""
@@ -137,6 +172,77 @@ class Needs:
             return False
         has_main = branch.stored.parts or not _MAIN.isdisjoint(self._context.planner.declared(branch.stored))
         return not has_main or not node.definitions[name].optional
+
+
+def wanted(
+    context: Context, names: str | Iterable[str], data_id: Mapping[str, Any] | None, keys: Mapping[str, Any], **how: Any
+) -> Wanted:
+    """Check what a user asks to be copied.
+
+    Raises
+    ------
+    ParameterError, DatasetNameError, DatasetTypeNotFoundError, DataIdError
+        For what was asked wrongly.
+    """
+    given = [names] if isinstance(names, str) else list(names)
+    if not given:
+        raise ParameterError("names= names nothing: say which dataset types are to be copied")
+    full: dict[DatasetName, None] = {}
+    standard: dict[str, KeyValue] = {}
+    for name in given:
+        parsed, standard = context.resolve(name, data_id, keys)
+        context.definitions.find(parsed)
+        full[parsed] = None
+    check_choice("mode", how.get("mode", "copy"), MODES)
+    known = dict.fromkeys(key for name in full for key in context.planner.all_keys(name))
+    for key in standard:
+        if key not in known and key not in context.definitions.implied:
+            raise DataIdError(
+                f"none of {listing(map(str, full))} has a key {key!r}{did_you_mean(key, known)}; "
+                f"their keys are: {listing(known)}"
+            )
+    return Wanted(tuple(full), standard, **how)
+
+
+def needs_of(context: Context, asked: Wanted) -> Needs:
+    """Find all that is asked for, and what it needs.
+
+    Raises
+    ------
+    DatasetNotFoundError
+        If there is nothing of a name, or something that it needs is missing.
+    AmbiguousDatasetError
+        If two repositories disagree.
+    """
+    needs = Needs(context, own_only=asked.parents)
+    locator = context.locator()
+    for name in asked.names:
+        allowed = {*context.planner.all_keys(name), *context.definitions.implied}
+        mine = {key: value for key, value in asked.data_id.items() if key in allowed}
+        found = search(context, name, mine, where=asked.where, order_by=None, limit=None)
+        if not found:
+            _nothing(context, name, mine, asked.where)
+        for data_id in found:
+            located = locator.locate(context.expand(name, context.complete(name, data_id)))
+            check_complete(located, str(name), data_id)
+            needs.add(located)
+    return needs
+
+
+def _nothing(context: Context, name: DatasetName, data_id: Mapping[str, KeyValue], where: str | None) -> None:
+    searched = [repository.root for repository in context.chain.order]
+    if where is None and all(key in data_id for key in context.planner.keys(name)):
+        # With a full data ID it can be said what is missing.
+        check_complete(context.locate(context.expand(name, context.complete(name, data_id))), str(name), data_id)
+    which = f" that agrees with {DataId(data_id)}" if data_id else ""
+    which += f" and where={where!r}" if where is not None else ""
+    raise DatasetNotFoundError(
+        f"nothing was copied: there is no {name}{which}; searched: {', '.join(searched)}", searched
+    )
+
+
+def _lists_precursors(node: Node) -> bool:
+    return bool(node.take) and node.definitions[node.take].data_ids == "precursors"
 
 
 def _behind(branch: Branch) -> Branch:
@@ -176,7 +282,10 @@ def _pinned_data_id(pin: Pin, located: LocatedNode, put: Found, context: Context
         return None
     if pin.member is not None:
         return pin.member
-    branch: Branch | None = located.node
+    node = located.node
+    branch: Branch | None = node
+    if node.take:
+        branch = context.planner.expand(DatasetName.parse(node.composite.name), node.data_id)
     for name in pin.component.split("."):
         branch = _behind(branch.branches[name]) if isinstance(branch, Node) and name in branch.branches else None
     return branch.data_id if isinstance(branch, Leaf | Node) else None

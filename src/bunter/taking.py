@@ -100,8 +100,10 @@ def what(value: Any) -> str:
 
 def _whole_type(opener: Opener, branch: Branch) -> Any:
     """Return the Python type of a component that is stored as a whole, or put together as one."""
+    while isinstance(branch, Node) and branch.take:
+        branch = branch.branches[branch.take]
     if isinstance(branch, Leaf) and not branch.part:
         return opener.type_of(branch.stored.python)
-    if isinstance(branch, Node) and not branch.take and not branch.derive:
+    if isinstance(branch, Node) and not branch.derive:
         return opener.type_of(branch.composite.python)
     return None

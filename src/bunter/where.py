@@ -1,4 +1,4 @@
-"""``where`` expressions: parsed with limits, evaluated on mappings or turned into SQL with placeholders.
+"""``where`` expressions: parsed with limits, evaluated on mappings, turned into SQL with placeholders or into Arrow's.
 
 The grammar, in order of binding::
 
@@ -20,6 +20,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any, NoReturn, TypeAlias
 
 from .errors import ParameterError
@@ -67,6 +68,14 @@ class _Operand:
         parameters.append(self.value)
         return "?"
 
+    def arrow(self) -> Any:
+        from pyarrow import compute
+
+        if self.key is not None:
+            return compute.field(self.key)
+        assert self.value is not None
+        return compute.scalar(self.value)
+
     def __str__(self) -> str:
         return self.key if self.key is not None else repr(self.value)
 
@@ -92,6 +101,9 @@ class _Compare:
     def sql(self, column: Column, parameters: list[Literal]) -> str:
         return f"{self.left.sql(column, parameters)} {self.sign} {self.right.sql(column, parameters)}"
 
+    def arrow(self) -> Any:
+        return _COMPARE[self.sign](self.left.arrow(), self.right.arrow())
+
 
 @dataclass(frozen=True, slots=True)
 class _Among:
@@ -112,6 +124,9 @@ class _Among:
         left = self.left.sql(column, parameters)
         return f"{left} IN ({', '.join(choice.sql(column, parameters) for choice in self.choices)})"
 
+    def arrow(self) -> Any:
+        return reduce(operator.or_, (self.left.arrow() == choice.arrow() for choice in self.choices))
+
 
 @dataclass(frozen=True, slots=True)
 class _IsNull:
@@ -129,6 +144,10 @@ class _IsNull:
     def sql(self, column: Column, parameters: list[Literal]) -> str:
         return f"{self.left.sql(column, parameters)} IS NULL"
 
+    def arrow(self) -> Any:
+        # Columns of floats have no other word for a value that is missing.
+        return self.left.arrow().is_null(nan_is_null=True)
+
 
 @dataclass(frozen=True, slots=True)
 class _Not:
@@ -142,6 +161,9 @@ class _Not:
 
     def sql(self, column: Column, parameters: list[Literal]) -> str:
         return f"NOT ({self.term.sql(column, parameters)})"
+
+    def arrow(self) -> Any:
+        return ~self.term.arrow()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +179,9 @@ class _All:
     def sql(self, column: Column, parameters: list[Literal]) -> str:
         return " AND ".join(f"({term.sql(column, parameters)})" for term in self.terms)
 
+    def arrow(self) -> Any:
+        return reduce(operator.and_, (term.arrow() for term in self.terms))
+
 
 @dataclass(frozen=True, slots=True)
 class _Any:
@@ -170,6 +195,9 @@ class _Any:
 
     def sql(self, column: Column, parameters: list[Literal]) -> str:
         return " OR ".join(f"({term.sql(column, parameters)})" for term in self.terms)
+
+    def arrow(self) -> Any:
+        return reduce(operator.or_, (term.arrow() for term in self.terms))
 
 
 _Node: TypeAlias = _Compare | _Among | _IsNull | _Not | _All | _Any
@@ -231,8 +259,27 @@ class Expression:
         parameters: list[Literal] = []
         return self._root.sql(column, parameters), parameters
 
+    def to_arrow(self) -> Any:
+        """Return the expression as a `pyarrow.compute.Expression` over fields of the same names; NaN counts as null."""
+        return self._root.arrow()
+
+    def excludes(self, values: Mapping[str, Any]) -> bool:
+        """Tell whether nothing that agrees with `values` can meet the expression, whatever the other keys are."""
+        self.check({name: _kind_of(value) for name, value in values.items()})
+        terms = self._root.terms if isinstance(self._root, _All) else (self._root,)
+        return any(term.evaluate(values) is not True for term in terms if _names(term) <= set(values))
+
     def __str__(self) -> str:
         return self.text
+
+
+def _names(node: _Node) -> set[str]:
+    if isinstance(node, _Not):
+        return _names(node.term)
+    if isinstance(node, _All | _Any):
+        return {name for term in node.terms for name in _names(term)}
+    operands = (node.left,) if isinstance(node, _IsNull) else node.operands
+    return {operand.key for operand in operands if operand.key is not None}
 
 
 def parse(text: str) -> Expression:

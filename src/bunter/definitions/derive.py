@@ -10,6 +10,7 @@ from ..components import match_component
 from ..errors import ComponentNotFoundError, DefinitionError
 from ..names import DatasetName
 from ..words import did_you_mean, listing
+from .gen2 import bunter_name
 from .model import ComponentDefinition, CompositeType, DatasetType, PartOfType, StoredType
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def keys_of(definitions: Definitions, name: str | DatasetName) -> tuple[str, ...
     if rest:
         component = find_component(found, rest[0])
         if component is None:
-            return keys_of(definitions, _in_base(found, rest))
+            return keys_of(definitions, _further(definitions, found, rest))
         if is_list(component):
             return ()
         return outer_keys(keys_of(definitions, extended(component.dataset_type, rest[1:])), component.data_id)
@@ -183,7 +184,7 @@ def _all_keys(definitions: Definitions, name: str | DatasetName) -> Iterable[str
     elif rest:
         component = find_component(found, rest[0])
         if component is None:
-            yield from _all_keys(definitions, _in_base(found, rest))
+            yield from _all_keys(definitions, _further(definitions, found, rest))
         else:
             inner = _all_keys(definitions, extended(component.dataset_type, rest[1:]))
             yield from outer_keys(inner, component.data_id)
@@ -195,7 +196,50 @@ def _all_keys(definitions: Definitions, name: str | DatasetName) -> Iterable[str
             yield from outer_keys(_all_keys(definitions, component.dataset_type), component.data_id)
 
 
-def _in_base(composite: CompositeType, rest: tuple[str, ...]) -> DatasetName:
+def find_whole(
+    definitions: Definitions, composite: CompositeType, components: Mapping[str, ComponentDefinition]
+) -> ComponentDefinition | None:
+    """Return the one component that is a whole object of the composite's own Python type, if there is one.
+
+    What is no component of the composite is looked for in it: ``calexp.psf``, where ``calexp`` is made of a stored
+    exposure and a new WCS.
+    """
+    python = effective(definitions, composite.name).python
+    if python is None:
+        return None
+    wholes = [
+        component
+        for component in components.values()
+        if not is_list(component) and _same_type(_python_of(definitions, component.dataset_type), python)
+    ]
+    return wholes[0] if len(wholes) == 1 else None
+
+
+def _same_type(a: str | None, b: str) -> bool:
+    return a is not None and bunter_name(a) == bunter_name(b)
+
+
+def _python_of(definitions: Definitions, name: str | DatasetName) -> str | None:
+    """Return the Python type of what a name stands for, None if only the type of its whole could tell."""
+    found, rest = definitions.resolve(name)
+    if isinstance(found, PartOfType):
+        return _python_of(definitions, extended(found.target, rest))
+    if not rest:
+        return found.python if isinstance(found, StoredType) else effective(definitions, found.name).python
+    if isinstance(found, StoredType):
+        part = match_component(rest[0], found.parts)
+        return found.parts[part].python if part is not None else None
+    component = find_component(found, rest[0])
+    if component is not None:
+        return _python_of(definitions, extended(component.dataset_type, rest[1:]))
+    return None if found.base is None else _python_of(definitions, extended(found.base, rest))
+
+
+def _further(definitions: Definitions, composite: CompositeType, rest: tuple[str, ...]) -> DatasetName:
+    """Return where a name leads that is none of the components that are written: into the base or the whole object."""
+    inner = find_whole(definitions, composite, composite.components) if composite.base is None else None
+    if inner is not None:
+        return extended(inner.dataset_type, rest)
     if composite.base is None:
         names = list(composite.components)
         raise ComponentNotFoundError(

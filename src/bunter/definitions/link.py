@@ -13,7 +13,7 @@ from ..names import DatasetName
 from ..words import did_you_mean, listing
 from . import gen2
 from .build import Builder
-from .derive import constraint_keys_of, extended, find_component, keys_of, renamed, whole
+from .derive import constraint_keys_of, extended, find_component, find_whole, keys_of, renamed, whole
 from .model import ComponentDefinition, CompositeType, DatasetType, PartOfType, Place, StoredType
 from .nodes import Faults
 from .reader import Draft
@@ -233,6 +233,9 @@ class Linker:
                 return self._lacking(context, extended(component.dataset_type, rest[1:]), seen)
             if found.base is not None and match_component(rest[0], found.derived) is None:
                 return self._lacking(context, extended(found.base, rest), seen)
+            inner = self._whole(context, found) if match_component(rest[0], found.derived) is None else None
+            if inner is not None:
+                return self._lacking(context, extended(inner.dataset_type, rest), seen)
         elif found.parts:
             known = found.parts
         else:
@@ -241,6 +244,13 @@ class Linker:
         if match_component(rest[0], known) is not None:
             return ""
         return f"{found.name!r} has no component {rest[0]!r}{did_you_mean(rest[0], known)}; it has: {listing(known)}"
+
+    def _whole(self, context: Definitions, composite: CompositeType) -> ComponentDefinition | None:
+        try:
+            return find_whole(context, composite, composite.components)
+        except (BunterError, RecursionError):
+            # What is wrong with the components' own names is reported where they are written.
+            return None
 
     def _cycles(self, broken: set[str]) -> set[str]:
         """Report each ring of types that are made of each other; return all that are in one or lead to one."""

@@ -28,7 +28,7 @@ class _Known:
     """What was read of a registry once and never changes: tables, words, how datasets were written.
 
     A write transaction has its own in front of the shared one, which is thrown away if it fails: the numbers
-    that it gave are given again then.
+    that it gave are given again then. Whoever reads one state has the tables of that state.
     """
 
     def __init__(self, behind: _Known | None = None) -> None:
@@ -41,6 +41,13 @@ class _Known:
         self.words: MutableMapping[int, str] = layers[1]
         self.word_ids: MutableMapping[str, int] = layers[2]
         self.writings: MutableMapping[int, Writing] = layers[3]
+
+    def as_now(self) -> _Known:
+        """Return the same without the tables that others add from now on."""
+        known = _Known()
+        known.tables = dict(self.tables)
+        known.words, known.word_ids, known.writings = self.words, self.word_ids, self.writings
+        return known
 
     def keep(self) -> None:
         """Hand over to the shared one what is committed now."""
@@ -116,9 +123,6 @@ class SqliteRegistry:
         try:
             return self._connections.current().connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
-            if re.search(r"no such table: d\d", str(error)):
-                # Another thread has made the table since this one's snapshot, in which it has no rows.
-                return []
             raise self._cannot("read", error) from error
         except OverflowError:
             raise DataIdError(f"an integer of more than 64 bits is among {values!r:.200}") from None
@@ -485,6 +489,7 @@ class SqliteRegistry:
         """See one state of the registry until `end_read`, whatever others commit meanwhile."""
         handle = self._connections.current()
         if not handle.reading and not handle.connection.in_transaction:
+            handle.known = self._shared.as_now()
             self.rows("BEGIN")
             handle.began = True
         handle.reading += 1
@@ -495,6 +500,7 @@ class SqliteRegistry:
         handle.reading -= 1
         if not handle.reading and handle.began:
             handle.began = False
+            handle.known = handle.seen = None
             self.rows("COMMIT")
 
     # Writing

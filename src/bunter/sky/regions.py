@@ -302,9 +302,7 @@ class Polygon(Region):
 
     def _check(self) -> None:
         corners = self._vectors
-        middle = corners.min(axis=0) + corners.max(axis=0)
-        length = float(np.sqrt(dot(middle, middle)))
-        if length < 1e-6 or float(angle(corners, middle / length).max()) > math.radians(_WIDEST):
+        if self._round[1] > math.radians(_WIDEST):
             raise ParameterError(
                 f"Polygon: it does not fit into a half of the sky ({_WIDEST:g} degrees from its middle); take a Box or "
                 "several polygons"
@@ -336,9 +334,13 @@ class Polygon(Region):
     @cached_property
     def _round(self) -> tuple[Floats, float]:
         corners = self._vectors
-        middle = corners.min(axis=0) + corners.max(axis=0)
-        middle /= np.sqrt(dot(middle, middle))
-        return middle, float(angle(corners, middle).max())
+        circles = []
+        for middle in (corners.min(axis=0) + corners.max(axis=0), corners.sum(axis=0)):
+            length = np.sqrt(dot(middle, middle))
+            if length > 1e-6:
+                circles.append((float(angle(corners, middle / length).max()), middle / length))
+        radius, centre = min(circles, key=lambda circle: circle[0], default=(math.pi, corners[0]))
+        return centre, radius
 
     def _circle(self) -> tuple[Floats, float]:
         return self._round

@@ -208,7 +208,8 @@ def _of_rows(rows: Sequence[Mapping[Any, Any]]) -> dict[str, list[Any]]:
 
 def _plain(column: Any) -> list[Any]:
     unit = getattr(column, "unit", None)
-    if unit is not None and str(unit) in ("rad", "arcmin", "arcsec", "hourangle"):
-        column = column.to("deg") if hasattr(column, "to") else column
+    if unit is not None and hasattr(unit, "is_equivalent") and unit.is_equivalent("deg"):
+        # A column of a Table, or a Quantity.
+        column = getattr(column, "quantity", column).to_value("deg")
     values = column.tolist() if hasattr(column, "tolist") else list(column)
     return [value.decode() if isinstance(value, bytes) else value for value in values]
