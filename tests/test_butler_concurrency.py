@@ -301,3 +301,74 @@ def test_files_ingested_by_two_threads_at_once(world: World) -> None:
     errors = in_threads(3, lambda index: butler.ingest("info", other[index], mode="copy") and None)
     assert [type(error) for error in errors] == [DatasetExistsError] * 2
     assert len(world.files("a")) == 11
+
+
+# Durability and locks
+
+
+def test_no_lock_is_held_while_files_are_written(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bunter.formats.json_ import Json
+
+    butler, other = world.butler("a", SHARED), world.butler("a")
+    real = Json.write
+    inside: list[str] = []
+
+    def slow(self: Json, obj: Any, *arguments: Any) -> Any:
+        if not inside:
+            # Somebody else puts while the first file is being written: neither waits for the other.
+            inside.append("busy")
+            other.put({"n": "other"}, "info", visit=9)
+            inside.append("done")
+        return real(self, obj, *arguments)
+
+    monkeypatch.setattr(Json, "write", slow)
+    butler.put({"image": [1], "info": {"n": 1}}, "exp", visit=1, ccd="x")
+    assert inside == ["busy", "done"]
+    assert butler.query("info").count() == 2
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc to tell what is synced")
+def test_files_and_folders_are_synced_before_the_registry_tells_of_them(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bunter.registry.sqlite import SqliteRegistry
+
+    butler = world.butler("a", SHARED, durability="full")
+    told: list[str] = []
+    real_sync, real_apply, real_replace = os.fsync, SqliteRegistry.apply, os.replace
+
+    def sync(descriptor: int) -> None:
+        told.append("sync " + os.path.relpath(os.readlink(f"/proc/self/fd/{descriptor}"), world.folder / "a"))
+        real_sync(descriptor)
+
+    def move(source: Any, target: Any) -> None:
+        told.append("rename " + os.path.relpath(target, world.folder / "a"))
+        real_replace(source, target)
+
+    def apply(self: SqliteRegistry, *arguments: Any) -> None:
+        told.append("registry")
+        real_apply(self, *arguments)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "replace", move)
+    monkeypatch.setattr(SqliteRegistry, "apply", apply)
+    butler.put({"image": [1], "info": {"n": 1}}, "exp", visit=1, ccd="x")
+    assert told[-1] == "registry"
+    for name in ("image/1-x.json", "info/1.json"):
+        renamed = told.index(f"rename {name}")
+        # The file itself under its temporary name, before it is renamed; its folder, and the one above, after.
+        assert any(word.startswith("sync " + name.split("/")[0] + "/") for word in told[:renamed])
+        assert f"sync {name.split('/')[0]}" in told[renamed:]
+    assert "sync ." in told
+    assert told.count("registry") == 1
+
+
+def test_fast_does_not_wait_for_the_disk(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    butler = world.butler("a", SHARED, durability="fast")
+
+    def refuse(descriptor: int) -> None:
+        raise AssertionError("synced")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    butler.put({"n": 1}, "info", visit=1)
+    assert butler.get("info", visit=1) == {"n": 1}

@@ -1108,3 +1108,62 @@ def test_components_that_are_one_dataset_may_not_differ(world: World, values: tu
         butler.put(obj, "twice", visit=1, replace=True)
     assert butler.get("twice", visit=1) == {"one": {"n": 1}, "two": {"n": 1}}
     assert world.files("a") == ["conf/1.json"]
+
+
+# References to what is put together
+
+
+def test_self_contained_copies_what_nested_composites_are_made_of(world: World) -> None:
+    world.butler("a", NESTED).put(Pair({"n": 1}, {"z": 1}), "pair", ID)
+    child = world.butler("b", inputs="a")
+    child.put({"image": [1], "both": None}, "reader", ID, self_contained=True)
+    assert world.files("b") == ["calib/1-N3.json", "image/1-N3.json", "wcs/1-N3.json"]
+    for file in (world.folder / "a").rglob("*.json"):
+        file.unlink()
+    assert child.get("reader", ID) == {"image": [1], "both": Pair({"n": 1}, {"z": 1})}
+
+
+def test_an_unchanged_nested_composite_is_referenced(world: World) -> None:
+    parent = world.butler("a", NESTED)
+    pair = parent.put(Pair({"n": 1}, {"z": 1}), "pair", ID)
+    child = world.butler("b", inputs="a")
+    child.put({"image": [1], "both": Pair({"n": 1}, {"z": 1})}, "outer", ID)
+    assert child.query("pair").first().uuid == pair.uuid  # type: ignore[union-attr]
+    assert world.files("b") == ["image/1-N3.json"]
+
+
+def test_what_is_referenced_is_what_was_there_although_it_was_masked(world: World) -> None:
+    # The middle repository masks a component of the nested composite; what was got is what is pinned.
+    world.butler("a", NESTED).put(Pair({"n": 1}, {"z": 1}), "pair", ID)
+    middle = world.butler("m", inputs="a")
+    middle.put({"n": 2}, "wcs", ID)
+    child = world.butler("b", inputs="m")
+    child.put({"image": [1], "both": child.get("pair", ID)}, "reader", ID)
+    middle.put({"n": 3}, "wcs", ID, replace=True)
+    assert child.get("pair", ID) == Pair({"n": 3}, {"z": 1})
+    assert child.get("reader", ID)["both"] == Pair({"n": 2}, {"z": 1})
+    assert child.get("reader.both.wcs", ID) == {"n": 2}
+
+
+def test_a_replaced_outer_composite_still_refers_to_its_nested_one_as_such(world: World) -> None:
+    butler = world.butler("a", NESTED)
+    butler.put(Pair({"n": 1}, {"z": 1}), "pair", ID)
+    butler.put({"image": [1], "both": None}, "reader", ID)
+    butler.put({"image": [2], "both": None}, "reader", ID, replace=True)
+    butler.put(Pair({"n": 1}, {"z": 2}), "pair", ID, replace=True)
+    assert butler.get("reader", ID) == {"image": [2], "both": Pair({"n": 1}, {"z": 2})}
+
+
+def test_a_read_only_composite_as_a_component_is_compared_by_what_it_gives(world: World) -> None:
+    policy = LISTS + "  head: {python: dict, storage: Json, template: 'head/{tract:d}.json'}\n" + (
+        "  outer: {composite: {head: head, sum: {datasetType: summed, inputOnly: true}}}\n"
+    )
+    butler = world.butler("a", policy)
+    for number, patch in enumerate("ab"):
+        butler.put({"n": number}, "item", tract=0, patch=patch)
+    butler.put({"head": {}, "sum": 1}, "outer", tract=0)
+    with pytest.raises(AssemblyError, match=r"sum differs from summed"):
+        butler.put({"head": {}, "sum": 2}, "outer", tract=0, replace=True)
+    butler.put({"n": 5}, "item", tract=0, patch="c")
+    assert butler.get("summed", tract=0) == 6
+    assert butler.get("outer", tract=0) == {"head": {}, "sum": 1}

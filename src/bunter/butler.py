@@ -31,6 +31,7 @@ from .ingesting import Ingest, Progress
 from .locate import Found, Located, LocatedBranch, LocatedNode, Resolve, lacking, located_leaves
 from .names import DatasetName
 from .opening import Opening, RepositoryArgs, arguments_of
+from .overlapping import record_regions
 from .plan_view import Plan
 from .putting import Put
 from .reading import Opener, Reader, check_complete
@@ -748,6 +749,7 @@ class Butler:
         data_id: Mapping[str, Any] | None = None,
         *,
         where: str | None = None,
+        region: Any = None,
         order_by: str | Sequence[str] | None = None,
         limit: int | None = None,
         dataId: Mapping[str, Any] | None = None,
@@ -763,6 +765,9 @@ class Butler:
             Constraints; more as keywords.
         where : str, optional
             An expression over keys: ``"tract = 0 and filter in ('g', 'r')"``.
+        region : Region, str, tuple or dict, optional
+            A `bunter.sky.Circle`, `Box` or `Polygon` (degrees, ICRS), or what `bunter.sky.region` makes one of: only
+            datasets whose footprints overlap it, else whose tracts and patches do (`add_regions`).
         order_by : str or list of str, optional
             Keys; a leading ``-`` means descending. Then in key order.
         limit : int, optional
@@ -771,7 +776,7 @@ class Butler:
         context = self._current()
         full_name, standard = context.resolve(name, _one_of(data_id, dataId), keys)
         context.definitions.find(full_name)
-        data_ids = search(context, full_name, standard, where, order_by, limit)
+        data_ids = search(context, full_name, standard, where, order_by, limit, region)
         return Query(self, full_name, data_ids, {})
 
     # Provenance
@@ -847,6 +852,45 @@ class Butler:
         located = context.locate(context.expand(full_name, full_id))
         check_complete(located, str(full_name), full_id)
         return trace(self, context, (full_name, located), forwards=forwards, deep=deep, components=components)
+
+    def add_regions(
+        self,
+        keys: str | Sequence[str],
+        table: Any,
+        *,
+        corners: Sequence[tuple[str, str]] | None = None,
+        replace: bool = False,
+    ) -> int:
+        """Record the polygons of tracts and patches in the output repository, for queries by `region`.
+
+        Parameters
+        ----------
+        keys : str or list of str
+            The keys that the polygons belong to (``["tract", "patch"]``); columns of the table.
+        table : Table, DataFrame, mapping of columns, or list of rows
+            One row a polygon; see `bunter.sky.region_rows` for the columns that say where it lies.
+        corners : list of (str, str), optional
+            The columns of right ascension and declination of each corner (degrees, ICRS).
+        replace : bool
+            Whether other polygons may take the place of recorded ones.
+
+        Returns
+        -------
+        int
+            How many were new or replaced; the same again changes nothing.
+
+        Raises
+        ------
+        ParameterError
+            If a column is missing, or a row holds no polygon.
+        DataIdError
+            If a key is not defined, or a value is wrong.
+        DatasetExistsError
+            If there is another polygon already, and `replace` is false.
+        """
+        context = self._current()
+        output = context.need_output()
+        return record_regions(context, output, [keys] if isinstance(keys, str) else list(keys), table, corners, replace)
 
     # What there is
 

@@ -23,7 +23,7 @@ from .formats.interface import About, Format
 from .reading import writing_of
 from .registry.interface import NewDataset, Record
 from .repository import Overlay
-from .storing import recorded_cards
+from .storing import footprint_of, recorded_cards
 from .templates import Template
 from .words import did_you_mean, listing
 
@@ -336,6 +336,7 @@ class Ingest:
                 new = NewDataset(
                     self.stored.name, kinds, data_id, uuid4(), self._stored_file(file), writing, now, by,
                     replaces=existing is not None, metadata=self._metadata(file, data_id),
+                    footprint=self._footprint(file, data_id),
                 )  # fmt: skip
                 staged_here[data_id] = file, new
                 self.staged.changes.datasets.append(new)
@@ -384,6 +385,18 @@ class Ingest:
             about = replace(self._about(file.path), data_id=data_id)
             found |= recorded_cards(self.format, _source(file), about, self.stored.metadata)
         return found
+
+    def _footprint(self, file: _File, data_id: DataId) -> bytes | None:
+        """Return where on the sky the pixels of a file lie, by its header; None without a WCS or if it is not scanned."""
+        if self.scan == "none":
+            return None
+        about = replace(self._about(file.path), data_id=data_id)
+        known = self.format.components(replace(about, python=self.context.opener.type_of(self.stored.python)))
+        if "wcs" not in known or not self.format.reads_parts:
+            return None
+        with _opened(file) as source:
+            wcs = self.format.read_parts(source, {"wcs": {}}, about)["wcs"]
+        return None if wcs is None else footprint_of(wcs)
 
     def _stored_file(self, file: _File) -> StoredFile:
         if file.stored is not None:

@@ -333,7 +333,8 @@ class Locator:
                     branch = self.planner.expand(gather.name, pin.member)
                     given = _View({repository.id: {"": [_unlisted(pin)]}}) if pin.uuid is not None else None
                     members.append((pin.member, self._branch(branch, [given] if given else [], False)))
-                return LocatedList(gather, _in_key_order(members), pinned=True, searched=searched)
+                keys = self.planner.keys(gather.name)
+                return LocatedList(gather, _in_key_order(members, keys), pinned=True, searched=searched)
         for data_id in data_ids():
             full = {**gather.constraints, **data_id, **gather.fixed}
             members.append((data_id, self._branch(self.planner.expand(gather.name, full), [], False)))
@@ -353,9 +354,12 @@ def _unlisted(pin: Pin) -> Pin:
     return Pin("", None, pin.type, pin.data_id, pin.uuid, pin.part, pin.place)
 
 
-def _in_key_order(members: list[tuple[DataId, LocatedBranch]]) -> list[tuple[DataId, LocatedBranch]]:
-    keys = list(members[0][0]) if members else []
-    return sorted(members, key=lambda member: tuple(member[0][key] for key in keys))
+def _in_key_order(
+    members: list[tuple[DataId, LocatedBranch]], keys: Sequence[str]
+) -> list[tuple[DataId, LocatedBranch]]:
+    """Sort members by the keys of their type, in the order that its definition has; pins remember another one."""
+    ordered = [(DataId({key: data_id[key] for key in keys if key in data_id}), member) for data_id, member in members]
+    return sorted(ordered, key=lambda member: tuple(member[0].values()))
 
 
 def _by_component(pins: list[Pin]) -> dict[str, list[Pin]]:

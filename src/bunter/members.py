@@ -57,12 +57,9 @@ def listed_data_ids(
     if source == "precursors" or (isinstance(source, Mapping) and "precursorsOf" in source):
         made = put if located is None else _record_of(located)
         rows = _from_precursors(planner.definitions, gather, made)
-    elif isinstance(source, Mapping):
-        assert located is not None
-        rows = _from_cards(read(located), str(source["cards"]), str(source["match"]), planner.definitions)
     else:
         assert located is not None
-        rows = _from_table(read(located), planner.all_keys(gather.name), gather.renamed, f"{node.composite.name}.{named}")
+        rows = _from_value(planner, gather, read(located), f"{node.composite.name}.{named}")
     return _standard(planner, gather, rows)
 
 
@@ -84,6 +81,18 @@ def _from_precursors(definitions: Definitions, gather: Gather, made: Found | Non
 def data_ids_of(planner: Planner, gather: Gather, precursors: Iterable[Precursor]) -> list[DataId]:
     """Return the data IDs that precursors give a list, sorted by key, without duplicates."""
     return _standard(planner, gather, _that_match(planner.definitions, gather, precursors))
+
+
+def data_ids_in(planner: Planner, gather: Gather, value: Any, name: str) -> list[DataId]:
+    """Return the data IDs that a table or a header gives a list, sorted by key, without duplicates."""
+    return _standard(planner, gather, _from_value(planner, gather, value, name))
+
+
+def _from_value(planner: Planner, gather: Gather, value: Any, name: str) -> Iterator[Mapping[str, Any]]:
+    source = gather.source
+    if isinstance(source, Mapping):
+        return _from_cards(value, str(source["cards"]), str(source["match"]), planner.definitions)
+    return _from_table(value, planner.all_keys(gather.name), gather.renamed, name)
 
 
 def _that_match(

@@ -14,7 +14,8 @@ from .components import match_component
 from .context import Context
 from .dataid import DataId, KeyValue, check_value
 from .definitions.derive import outer_keys
-from .definitions.model import ComponentDefinition, CompositeType, StoredType
+from .definitions.model import ComponentDefinition, StoredType
+from .differing import first_difference, is_read_only
 from .errors import (
     AmbiguousDatasetError,
     AssemblyError,
@@ -24,14 +25,14 @@ from .errors import (
     DatasetNotFoundError,
 )
 from .formats.equality import same_values
-from .locate import Found, Located, LocatedBranch, LocatedList, LocatedNode, branch_name, lacking, located_leaves
-from .members import data_ids_of
+from .locate import Found, Located, LocatedBranch, LocatedList, LocatedNode, lacking, located_leaves
+from .members import data_ids_in, data_ids_of
 from .names import DatasetName
-from .plan import Absent, Branch, Gather, Leaf, Node
-from .reading import Reader, check_complete
+from .plan import Absent, Branch, Gather, Leaf, Node, source_component
+from .reading import check_complete
 from .registry.interface import NewDataset, Pin
 from .repository import Overlay
-from .storing import Options, Stored, Storer, place_of
+from .storing import Options, Stored, Storer, footprint_of, place_of
 from .taking import Taken, what
 from .words import did_you_mean, listing
 
@@ -126,7 +127,7 @@ class Put:
 
     def _put_node(self, obj: Any, node: Node) -> tuple[str, DataId, UUID]:
         composite = node.composite
-        if _is_read_only(composite):
+        if is_read_only(composite):
             why = "readOnly" if composite.read_only else "it has an assembler but no disassembler"
             raise AssemblyError(f"{composite.name!r} is read-only: {why}")
         for name in self.options.discard if not self._outer else ():
@@ -149,7 +150,7 @@ class Put:
                 if pin.uuid is not None and of.setdefault((pin.type, pin.data_id, pin.part), pin.uuid) != pin.uuid:
                     raise _twins(node, name, f"{pin.type} {pin.data_id}")
             pins += added
-        return self._record_composite(node, pins)
+        return self._record_composite(obj, node, pins)
 
     def _discards(self, name: str) -> bool:
         return match_component(name, self.options.discard) is not None
@@ -165,8 +166,9 @@ class Put:
             component = replace(component, input_only=component.input_only or inner.input_only)
             choices = [c.branches[branch.take] if isinstance(c, LocatedNode) else c for c in choices]
             branch = branch.branches[branch.take]
-        if isinstance(branch, Gather) and branch.source == "precursors" and self.options.precursors:
-            choices = [self._from_precursors(branch), *choices]
+        listed = self._listed(node, branch, taken) if isinstance(branch, Gather) else None
+        if listed is not None:
+            choices = [listed, *choices]
         if value is None:
             return self._lacking(node, component, branch, choices)
         if isinstance(branch, Absent):
@@ -175,7 +177,9 @@ class Put:
                 f"{listing(branch.missing)}, which {branch.name!r} needs"
             )
         if isinstance(branch, Gather):
-            return self._members(node, component, branch, value, choices)
+            pins = self._members(node, component, branch, value, choices)
+            self._check_listed(node, component, branch, pins, listed)
+            return pins
         if taken.is_made(name):
             return self._computed(node, component, branch, value, choices, taken)
         return self._one(node, component, branch, value, choices, name, None, taken.parts)
@@ -214,12 +218,41 @@ class Put:
             )
         return self._one(node, component, branch, taken.before[name], choices, name, None, taken.parts)
 
-    def _from_precursors(self, gather: Gather) -> LocatedList:
-        """Locate the members of a list by the precursors that this very put is given."""
-        located = []
-        for data_id in data_ids_of(self.context.planner, gather, self.options.precursors):
-            located.append((data_id, self.context.locate(self.context.planner.expand(gather.name, data_id))))
-        return LocatedList(gather, located)
+    def _listed(self, node: Node, gather: Gather, taken: Taken) -> LocatedList | None:
+        """Locate the members that this very put lists: by its precursors, or by the component that it hands over."""
+        source = gather.source
+        if source == "precursors":
+            if not self.options.precursors:
+                return None
+            data_ids = data_ids_of(self.context.planner, gather, self.options.precursors)
+        else:
+            named = source_component(source)
+            name = match_component(named, node.branches) if named is not None else None
+            value = taken.parts.get(name) if name is not None else None
+            if value is None or (isinstance(source, Mapping) and "precursorsOf" in source):
+                return None
+            data_ids = data_ids_in(self.context.planner, gather, value, f"{node.composite.name}.{name}")
+        members: list[tuple[DataId, LocatedBranch]] = []
+        for data_id in data_ids:
+            full = {**gather.constraints, **data_id, **gather.fixed}
+            members.append((data_id, self.context.locate(self.context.planner.expand(gather.name, full))))
+        return LocatedList(gather, members)
+
+    def _check_listed(
+        self, node: Node, component: ComponentDefinition, gather: Gather, pins: list[Pin], listed: LocatedList | None
+    ) -> None:
+        """Refuse members that are not those of the table, or header, that is put with them."""
+        if listed is None or self._discards(component.name):
+            return
+        given = {pin.member for pin in pins if pin.member is not None}
+        wanted = {data_id for data_id, _ in listed.members}
+        if given != wanted:
+            raise AssemblyError(
+                f"{node.composite.name} {node.data_id}: the members of {component.name!r} are not those that "
+                f"{gather.source!r} lists; lacking: {listing(d for d in wanted if d not in given)}; extra: "
+                f"{listing(d for d in given if d not in wanted)}. Nothing was written. Leave {component.name!r} out "
+                "(None), and what is listed is referenced"
+            )
 
     def _lacking(
         self, node: Node, component: ComponentDefinition, branch: Branch, choices: list[LocatedBranch]
@@ -363,17 +396,17 @@ class Put:
         differences = []
         for choice in whole:
             if component.input_only or (isinstance(choice, LocatedNode) and choice.put is not None):
-                difference = self._difference_at(value, choice, strip)
+                difference = first_difference(self.context.opener, value, choice, strip)
                 if difference is None:
                     return self._reference(path, choice, member)
                 differences.append(difference)
         if component.input_only:
             check_complete(choices[-1], f"{node.composite.name}.{component.name}", node.data_id)
-            where, other, kind = differences[0]
+            first = differences[0]
             raise AssemblyError(
-                f"{node.composite.name} {node.data_id}: {component.name}{where} differs from "
-                f"{other}, but {component.name!r} is inputOnly: these {kind} would be lost. "
-                f"Nothing was written. Keep what is stored with discard=[{component.name!r}]"
+                f"{node.composite.name} {node.data_id}: {component.name}{first.where} differs from {first.stored}, but "
+                f"{component.name!r} is inputOnly: these {first.what} would be lost. Nothing was written. Keep what is "
+                f"stored with discard=[{component.name!r}]"
             )
         keys = self.context.planner.keys(DatasetName.parse(branch.composite.name))
         shared = self._is_shared(node, component.name, keys)
@@ -381,52 +414,6 @@ class Put:
         type_, data_id, uuid = self._put_node(value, branch)
         self._outer.pop()
         return [Pin(path, member, type_, data_id, uuid, "", f"{self.output.root}: composite")]
-
-    def _difference_at(self, value: Any, located: LocatedBranch, strip: Sequence[str]) -> tuple[str, str, str] | None:
-        """Return where an object first differs from what is stored: the path, from what, of what kind it is."""
-        while isinstance(located, LocatedNode) and located.node.take:
-            located = located.branches[located.node.take]
-        if isinstance(located, LocatedNode):
-            return self._difference_in(value, located, strip)
-        if isinstance(located, LocatedList):
-            members = dict(located.members)
-            for data_id, member in members_of(value, str(located.gather.name)):
-                if getattr(member, "is_deferred", False):
-                    continue
-                if data_id not in members:
-                    return f" {data_id}", f"the list, which has no such {located.gather.name}", what(member)
-                found = None if member is None else self._difference_at(member, members[data_id], [])
-                if found is not None:
-                    return f" {data_id}{found[0]}", found[1], found[2]
-            return None
-        if not isinstance(located.leaf, Leaf) or located.found is None:
-            return "", f"{located.leaf.name}, which is absent", what(value)
-        if same_as_stored(self.context.opener, value, located.leaf, located.found, list(strip)):
-            return None
-        return "", f"{located.leaf.name} {located.leaf.data_id}", what(value)
-
-    def _difference_in(self, value: Any, located: LocatedNode, strip: Sequence[str]) -> tuple[str, str, str] | None:
-        node = located.node
-        if _is_read_only(node.composite):
-            # Nobody can take it apart: what a get would hand out is what counts.
-            reader = Reader(self.context.opener, None, {}, lambda name, *_: name)
-            made = reader.read(located, node.composite.name, node.data_id)
-            same = same_values(made, value)
-            return None if same else ("", f"{node.composite.name} {node.data_id}", what(value))
-        taken = Taken(self.context.opener, node, value, [located])
-        for name, inner in located.branches.items():
-            part = taken.parts.get(name)
-            if name in strip or part is None:
-                continue
-            if taken.is_made(name):
-                target = branch_name(node.branches[name])
-                found = None if same_values(taken.made(name, inner), part) else ("", target, what(part))
-            else:
-                own = parts_to_strip(part, name, [other for other in taken.parts if other != name])
-                found = self._difference_at(part, inner, own)
-            if found is not None:
-                return f".{name}{found[0]}", found[1], found[2]
-        return None
 
     def _members(
         self, node: Node, component: ComponentDefinition, gather: Gather, value: Any, choices: list[LocatedBranch]
@@ -507,7 +494,7 @@ class Put:
 
     # The composite itself
 
-    def _record_composite(self, node: Node, pins: list[Pin]) -> tuple[str, DataId, UUID]:
+    def _record_composite(self, obj: Any, node: Node, pins: list[Pin]) -> tuple[str, DataId, UUID]:
         composite = node.composite
         existing = self.store.exists(composite.name, node.data_id)
         replaces = False
@@ -547,6 +534,7 @@ class Put:
             replaces=replaces,
             pins=pins,
             precursors=self.options.precursors,
+            footprint=footprint_of(obj),
         )
         self.staged.changes.datasets.append(new)
         if not self._outer:
@@ -578,10 +566,6 @@ def _twins(node: Node, name: str, dataset: str) -> ConflictError:
         f"{node.composite.name} {node.data_id}: {name!r} and another component are one dataset, {dataset}, but differ. "
         "Nothing was written"
     )
-
-
-def _is_read_only(composite: CompositeType) -> bool:
-    return composite.read_only or (composite.assembler not in (None, "generic") and composite.disassembler is None)
 
 
 def _complete(choices: Sequence[LocatedBranch], optional: bool) -> list[LocatedBranch]:

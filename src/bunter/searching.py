@@ -11,6 +11,7 @@ from .definitions.derive import extended
 from .definitions.model import CompositeType, PartOfType, StoredType
 from .errors import DataIdError, ParameterError
 from .names import DatasetName
+from .overlapping import overlapping
 from .querying import Relation, sorted_data_ids
 from .where import parse as parse_where
 from .words import did_you_mean, listing
@@ -23,6 +24,7 @@ def search(
     where: str | None,
     order_by: str | Sequence[str] | None,
     limit: int | None,
+    region: Any = None,
 ) -> list[DataId]:
     """Return the data IDs that a query finds, in order; see `Butler.query`."""
     allowed = {*context.planner.all_keys(name), *context.definitions.implied}
@@ -41,6 +43,8 @@ def search(
         key: given for key, given in context.definitions.implied.items() if set(given) <= set(relation.keys)
     }
     relation = relation.where(standard)
+    if region is not None:
+        relation = overlapping(context, name, list(_stored_types(context, name, set())), relation, region)
     facts = _facts(context, implied, where, standard)
     if where is not None:
         stored = list(_stored_types(context, name, set()))

@@ -75,6 +75,16 @@ def place_of(found: Found) -> str:
     return f"{found.repository.root}: {path}"
 
 
+def footprint_of(value: Any) -> bytes | None:
+    """Return where on the sky an object lies, if it has a WCS and pixels."""
+    if not hasattr(value, "wcs"):
+        # Most objects have none; the room of the sky is not imported for them.
+        return None
+    from .sky import footprint_of as of
+
+    return of(value)
+
+
 def recorded_cards(
     format_: Format, source: ClosableSource, about: About, wanted: Mapping[str, str]
 ) -> dict[str, str | int | float | bool]:
@@ -183,6 +193,7 @@ class Storer:
             self.now,
             self.by,
             replaces=replaces,
+            footprint=footprint_of(value),
             metadata=recorded_cards(format_, self.output.files.open(file), about, stored.metadata),
         )
         self.staged.changes.datasets.append(new)

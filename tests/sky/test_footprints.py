@@ -166,6 +166,8 @@ def test_what_has_a_footprint() -> None:
     assert footprint_of({"wcs": wcs, "image": image, "psf": None}) == expected
     assert footprint_of(stated) == expected
     assert footprint_of({"wcs": stated}) == expected
+    assert footprint_of({"exposure": Exposure(image, wcs=plane(at=(50, 50))), "wcs": wcs}) == expected
+    assert footprint_of({"psf": None, "exposure": Exposure(image, wcs=wcs)}) == expected
     catalog = SourceCatalog(Table({"id": [1, 2]}))
     catalog.wcs = stated
     assert footprint_of(catalog) == expected

@@ -162,8 +162,8 @@ def test_everything_is_exported() -> None:
 
 def test_what_a_put_needs_imports_neither_numpy_nor_sphgeom() -> None:
     code = (
-        "import sys; import bunter.registry.footprints, bunter.sky.outlines as o; "
-        "o.cells(o.pack([[(0.0, 0.0), (1.0, 0.0), (1.0, 1.0)]])); "
+        "import sys; import bunter.registry.footprints, bunter.sky, bunter.sky.outlines as o; "
+        "o.cells(o.pack([[(0.0, 0.0), (1.0, 0.0), (1.0, 1.0)]])); bunter.sky.footprint_of({'psf': 3}); "
         "print([m for m in ('numpy', 'astropy', 'lsst.sphgeom') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from astropy.wcs import WCS
 from bunter import (
     AssemblyError,
     Butler,
+    DataIdError,
     DatasetNameError,
     DatasetNotFoundError,
     DatasetTypeNotFoundError,
@@ -222,3 +224,91 @@ def test_pixels_that_were_changed_are_not_lost_silently(jointcal: Butler) -> Non
     assert not jointcal.exists("calexp:jointcal", DATA_ID), "nothing was written"
     jointcal.put(exposure, "calexp:jointcal", DATA_ID, discard=["image"])
     assert jointcal.get("calexp:jointcal.image", DATA_ID)[7, 7] == exposure.image[7, 7] - 1.0
+
+
+def test_the_same_again_writes_nothing(jointcal: Butler) -> None:
+    exposure = put_update(jointcal)
+    with Counted() as io:
+        jointcal.put(exposure, "calexp:jointcal", DATA_ID)
+    assert io.written < 20_000, "write once, compare same: not even the small files, nor a row"
+    assert not [path for path in io.data_files(Path(jointcal.repositories()[0])) if ".part" in path]
+
+
+def test_the_tract_has_to_be_said(jointcal: Butler) -> None:
+    for tract in (0, 1):
+        put_update(jointcal, tract)
+    assert jointcal.keys("calexp:jointcal") == ("visit", "ccd", "tract")
+    assert jointcal.keys("calexp:sfm") == ("visit", "ccd")
+    with pytest.raises(DataIdError, match=r"needs also: 'tract' \(there are 0, 1\)"):
+        jointcal.get("calexp:jointcal", visit=431608, ccd="N3")
+    with pytest.raises(DataIdError, match="'tract'"):
+        jointcal.exists("calexp:jointcal", visit=431608, ccd="N3")
+    # One data ID serves all stages: what does not depend on tracts is read with one all the same, but not put.
+    assert jointcal.get("calexp:sfm.psf", DATA_ID) == GaussianPsf(2.0)
+    with pytest.raises(DataIdError, match="'tract'"):
+        jointcal.put(Exposure(np.zeros((4, 4), "f4")), "calexp:sfm", DATA_ID)
+
+
+def test_two_tracts_share_the_pixels(jointcal: Butler) -> None:
+    put_update(jointcal, tract=0)
+    with Counted() as io:
+        put_update(jointcal, tract=1)
+    assert io.written < 400_000
+    leaves = [jointcal.plan("calexp:jointcal", {**DATA_ID, "tract": tract}).leaves() for tract in (0, 1)]
+    same = [one["component"] for one, two in zip(*leaves, strict=True) if one["uuid"] == two["uuid"]]
+    assert [leaf["component"] for leaf in leaves[0] if leaf["component"] not in same] == ["wcs", "photoCalib"]
+
+
+def test_a_stage_said_twice(jointcal: Butler) -> None:
+    put_update(jointcal)
+    assert jointcal.get("calexp:jointcal.wcs", DATA_ID, stage="jointcal") is not None
+    with pytest.raises(DataIdError, match=r"sfm.*jointcal"):
+        jointcal.get("calexp:sfm", DATA_ID, version="jointcal")
+
+
+def test_the_earlier_repository_knows_nothing_of_the_stage(jointcal: Butler, single_visit: Path) -> None:
+    put_update(jointcal)
+    jointcal.alias("calexp", "calexp:jointcal")
+    with Butler(single_visit) as earlier:
+        assert earlier.dataset_types() == ["calexp:sfm"]
+        assert earlier.aliases() == {}
+        with pytest.raises(DatasetTypeNotFoundError, match="jointcal"):
+            earlier.get("calexp:jointcal", DATA_ID)
+    # What is asked for stays a stage: an alias never turns into "the latest that there is".
+    with pytest.raises(DatasetNotFoundError, match="calexp:jointcal"):
+        jointcal.get("calexp", {**DATA_ID, "tract": 9})
+
+
+def test_a_real_ccd_in_two_bricks(shared_data: Path, tmp_path: Path) -> None:
+    """DECam visit 632083 (c4d_170329, CCD N3), whose files stay where they are, with a WCS for each of two bricks."""
+    decam = shared_data / "decam" / "field_1867p255" / "testcase4"
+    policy = files("bunter.demo").joinpath("decam.yaml").read_text("utf-8")
+    # The CP20170328 folder holds one CCD.
+    found = {name: str(decam / f"**/CP20170328/**/*{mark}") for name, mark in (
+        ("ooi", "_ooi_*.N3.fits"), ("ood", "_ood_*.N3.fits"), ("oow", "_oow_*.N3.fits"),
+        ("psfex", "-N3-psfex.fits"), ("splinesky", "-N3-splinesky.fits"),
+    )}  # fmt: skip
+    root = tmp_path / "decam"
+    with Butler(outputs=RepositoryArgs(root, policy=policy), trust_paths=[shared_data]) as butler:
+        for name, pattern in found.items():
+            (ref,) = butler.ingest(name, pattern)
+        visit = ref.data_id["visit"]
+        exposure = butler.get("calexp:cp", visit=visit, ccd="N3")
+        with Counted() as io:
+            for brick, shift in ("1867p255", 1e-5), ("1869p255", 2e-5):
+                better = exposure.wcs.deepcopy()
+                better.wcs.crval = exposure.wcs.wcs.crval + [shift, 0.0]
+                exposure.wcs, exposure.photo_calib = better, PhotoCalib.from_zero_point(25.0 + shift)
+                butler.put(exposure, "calexp:legacyzpts", visit=visit, ccd="N3", brick=brick)
+        assert io.written < 800_000
+        written = sorted(path.relative_to(root).as_posix() for path in root.rglob("*N3*"))
+        assert written == [
+            f"legacyzpts/{brick}/{what}-{visit}-N3.{suffix}"
+            for brick in ("1867p255", "1869p255")
+            for what, suffix in (("photoCalib", "json"), ("wcs", "fits"))
+        ]
+        one, two = (ref.get(component="wcs") for ref in butler.query("calexp:legacyzpts", visit=visit))
+        assert two.wcs.crval[0] - one.wcs.crval[0] == pytest.approx(1e-5, rel=1e-3)
+        np.testing.assert_array_equal(
+            butler.get("calexp:legacyzpts", visit=visit, ccd="N3", brick="1869p255").image, exposure.image
+        )

@@ -105,6 +105,8 @@ class NewDataset:
         For a composite.
     metadata : mapping
         Values of header cards and path fields that can be used in ``where``.
+    footprint : bytes or None
+        Its outline on the sky, as `bunter.sky.outlines` packs it.
     """
 
     type: str
@@ -121,6 +123,7 @@ class NewDataset:
     precursors: Sequence[Precursor] = ()
     live: bool = True
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    footprint: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -232,6 +235,23 @@ class Registry(Protocol):
 
     def implied_values(self, key: str) -> dict[tuple[KeyValue, ...], KeyValue]:
         """Return all facts known of an implied key, by the values that imply it (alphabetically by key)."""
+
+    def overlapping(self, type_: str, region: Any) -> list[DataId]:
+        """Return the live datasets of a type whose footprints overlap a region."""
+
+    def outline(self, type_: str, data_id: Mapping[str, KeyValue]) -> bytes | None:
+        """Return the footprint of the live dataset of a type and a full data ID."""
+
+    def add_regions(
+        self, keys: Sequence[str], rows: Iterable[tuple[Mapping[str, KeyValue], bytes]], *, replace: bool = False
+    ) -> int:
+        """Record the polygons of values of keys (tracts, patches); return how many were new."""
+
+    def regions_overlapping(self, keys: Sequence[str], region: Any) -> list[dict[str, KeyValue]]:
+        """Return the values of keys whose polygons overlap a region."""
+
+    def region_keys(self) -> list[tuple[str, ...]]:
+        """Return the sets of keys for which there are polygons."""
 
     def path_taken(self, path: str) -> bool:
         """Tell whether a file has that path, or one of the repository's own has one that differs only in case."""

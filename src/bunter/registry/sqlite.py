@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import sqlite3
 import time
 from collections import ChainMap
@@ -15,6 +14,7 @@ from uuid import UUID
 from ..dataid import DataId, KeyValue
 from ..errors import DataIdError, IntegrityError, RepositoryError
 from ..files.interface import StoredFile
+from . import footprints
 from .connections import BUSY_SECONDS, Connections, Handle
 from .hashing import canonical, leaf_hash, path_hash
 from .interface import Changes, NewDataset, Pin, Precursor, Record, Writing
@@ -54,6 +54,10 @@ class _Known:
         if self._behind is not None:
             for mine, shared in zip(self._own, self._behind._own, strict=True):
                 shared.update(mine)
+
+
+_MANY = 500
+"""Values in one statement."""
 
 
 class SqliteRegistry:
@@ -101,7 +105,7 @@ class SqliteRegistry:
             # Something else's tables are left alone; the version is looked for next.
             if self.rows("SELECT 1 FROM sqlite_master"):
                 return
-            for statement in SHARED_TABLES:
+            for statement in (*SHARED_TABLES, *footprints.FOOTPRINT_TABLES):
                 handle.connection.execute(statement)
             handle.connection.execute("INSERT INTO about VALUES ('version', ?)", (str(VERSION),))
             handle.connection.execute("INSERT INTO word VALUES (0, '')")
@@ -489,9 +493,9 @@ class SqliteRegistry:
         """See one state of the registry until `end_read`, whatever others commit meanwhile."""
         handle = self._connections.current()
         if not handle.reading and not handle.connection.in_transaction:
-            handle.known = self._shared.as_now()
+            known = self._shared.as_now()
             self.rows("BEGIN")
-            handle.began = True
+            handle.known, handle.began = known, True
         handle.reading += 1
 
     def end_read(self) -> None:
@@ -502,6 +506,50 @@ class SqliteRegistry:
             handle.began = False
             handle.known = handle.seen = None
             self.rows("COMMIT")
+
+    # On the sky
+
+    def overlapping(self, type_: str, region: footprints.Sought) -> list[DataId]:
+        """Return the live datasets of a type whose footprints overlap a region."""
+        table = self.table(type_)
+        if table is None:
+            return []
+        numbers = footprints.search(self._connections.current().connection, table.number, region)
+        fields = ", ".join(f"d.{name}" for name in table.columns) or "1"
+        found: list[DataId] = []
+        for start in range(0, len(numbers), _MANY):
+            some = numbers[start : start + _MANY]
+            marks = ", ".join("?" * len(some))
+            rows = self.rows(f"SELECT {fields} FROM d{table.number} d WHERE d.live = 1 AND d.id IN ({marks})", some)
+            found += [DataId(zip(table.keys, row, strict=False)) for row in rows]
+        return found
+
+    def outline(self, type_: str, data_id: Mapping[str, KeyValue]) -> bytes | None:
+        """Return the footprint of the live dataset of a type and a full data ID."""
+        table = self.table(type_)
+        if table is None:
+            return None
+        where = "".join(f"{name} = ? AND " for name in table.columns)
+        values = [data_id[key] for key in table.keys]
+        rows = self.rows(f"SELECT id FROM d{table.number} WHERE {where}part = 0 AND live = 1", values)
+        if not rows:
+            return None
+        return footprints.outlines_of(self._connections.current().connection, table.number, rows[0]).get(rows[0][0])
+
+    def add_regions(
+        self, keys: Sequence[str], rows: Iterable[tuple[Mapping[str, KeyValue], bytes]], *, replace: bool = False
+    ) -> int:
+        """Record the polygons of values of keys (tracts, patches); return how many were new."""
+        with self.transaction() as handle:
+            return footprints.add_regions(handle.connection, keys, rows, replace=replace)
+
+    def regions_overlapping(self, keys: Sequence[str], region: footprints.Sought) -> list[dict[str, KeyValue]]:
+        """Return the values of keys whose polygons overlap a region."""
+        return footprints.search_regions(self._connections.current().connection, keys, region)
+
+    def region_keys(self) -> list[tuple[str, ...]]:
+        """Return the sets of keys for which there are polygons."""
+        return footprints.region_keys(self._connections.current().connection)
 
     # Writing
 

@@ -12,6 +12,7 @@ from ..dataid import KeyValue
 from ..errors import DataIdError
 from ..files.interface import StoredFile
 from ..words import listing
+from . import footprints
 from .hashing import canonical, leaf_hash, path_hash
 from .interface import Changes, DatasetTaken, Kinds, NewDataset, PathTaken, Pin, Record
 from .schema import Table, dataset_table
@@ -66,6 +67,7 @@ class Writer:
             return None
         self._run("DELETE FROM pin WHERE type = ? AND composite = ?", (table.number, row[0]))
         self._run("DELETE FROM precursor WHERE type = ? AND dataset = ?", (table.number, row[0]))
+        footprints.remove(self._connection, table.number, row)
         self._run(f"DELETE FROM d{table.number} WHERE id = ?", row)
         file = record.file
         if file is None or self._registry.datasets_of_file(file.path):
@@ -176,6 +178,8 @@ class Writer:
         number = int(row.lastrowid or 0)
         if new.file is not None:
             self._run(f"UPDATE d{table.number} SET file = ? WHERE id = ?", (self._file(new.file), number))
+        if new.footprint is not None:
+            footprints.record(self._connection, table.number, [(number, new.footprint)])
         for pin in new.pins or ():
             self._pin(table.number, number, pin)
         for ordinal, made_from in enumerate(new.precursors):

@@ -6,7 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .footprints import footprint, footprint_of
+    from .footprints import footprint
+    from .objects import footprint_of
     from .outlines import cells, unpack
     from .parsing import region
     from .regions import Box, Circle, Polygon, Region
@@ -32,7 +33,7 @@ _PLACES = {
     "Region": ".regions",
     "cells": ".outlines",
     "footprint": ".footprints",
-    "footprint_of": ".footprints",
+    "footprint_of": ".objects",
     "region": ".parsing",
     "region_rows": ".tables",
     "unpack": ".outlines",

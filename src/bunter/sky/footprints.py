@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,51 +48,6 @@ def footprint(wcs: Any, shape: Sequence[int], origin: tuple[int, int] = (0, 0)) 
     except (WcsError, ValueError, np.linalg.LinAlgError):
         # No place on the sky: a WCS of wavelengths, of the Sun, without axes, or with numbers that make no sense.
         return None
-
-
-def footprint_of(value: Any) -> bytes | None:
-    """Return the footprint of a dataset: of an object with a ``wcs``, of a WCS, or of components.
-
-    Parameters
-    ----------
-    value : object or mapping
-        An `Exposure`, a `CCDData`, a `SourceCatalog`, or any object whose `wcs` is an `astropy.wcs.WCS`; a WCS; or the
-        components of a composite by name, of which ``wcs`` and ``image`` count. The shape is that of the image, else
-        the one that the WCS states (``pixel_shape``).
-
-    Returns
-    -------
-    bytes or None
-        None if it has no celestial WCS or no shape.
-    """
-    wcs_module = sys.modules.get("astropy.wcs")
-    if wcs_module is None:
-        # Nobody can have made a WCS.
-        return None
-    if isinstance(value, wcs_module.WCS):
-        wcs, shape, origin = value, value.array_shape, (0, 0)
-    elif isinstance(value, Mapping):
-        wcs, image = value.get("wcs"), value.get("image")
-        origin = getattr(image, "origin", (0, 0))
-        shape = getattr(image, "shape", None)
-    else:
-        wcs = getattr(value, "wcs", None)
-        origin = getattr(value, "origin", (0, 0))
-        shape = getattr(value, "shape", None)
-    if not isinstance(wcs, wcs_module.WCS):
-        return None
-    if not _is_shape(shape) or hasattr(value, "colnames"):
-        # A catalog has no pixels of its own.
-        shape = wcs.array_shape
-    if not _is_shape(shape):
-        return None
-    return footprint(wcs, shape, origin)
-
-
-def _is_shape(shape: Any) -> bool:
-    if not isinstance(shape, Sequence) or len(shape) < 2:
-        return False
-    return all(isinstance(length, int | np.integer) and length > 0 for length in shape)
 
 
 class _View:

@@ -389,6 +389,25 @@ class DatasetsInRegistry(RegistryUnderTest):
         registry.close()
         others.close()
 
+    def test_one_state_in_one_thread(self, tmp_path: Path) -> None:
+        """Another thread of the same registry may add types meanwhile; a search afterwards knows them at once."""
+        registry = self.registry(tmp_path)
+        registry.apply([Changes([dataset(one(1))])])
+        registry.begin_read()
+        assert registry.counts() == {"raw": 1}
+        changes = [Changes([dataset(one(2)), dataset(one(1), "flat")])]
+        thread = threading.Thread(target=registry.apply, args=(changes,))
+        thread.start()
+        thread.join()
+        assert registry.find("flat", one(1)) is None
+        assert registry.counts() == {"raw": 1}
+        assert registry.keys_of("flat") is None
+        assert [record.type for record in registry.everything()] == ["raw"]
+        registry.end_read()
+        assert registry.find("flat", one(1)) is not None
+        assert registry.counts() == {"raw": 2, "flat": 1}
+        registry.close()
+
     def test_floats_are_kept_to_the_last_bit(self, tmp_path: Path) -> None:
         """Neighbouring values are different data IDs."""
         registry = self.registry(tmp_path)

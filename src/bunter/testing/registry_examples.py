@@ -35,7 +35,8 @@ def dataset(
 ) -> NewDataset:
     """Return a dataset with a file of its own, but for the changes."""
     uuid = changes.pop("uuid", None) or uuid4()
-    plain: dict[str, Any] = {"file": stored_file(f"{uuid4()}.json"), "writing": HOW, "written_at": 1, "written_by": "me"}
+    plain: dict[str, Any] = {"writing": HOW, "written_at": 1, "written_by": "me"}
+    plain["file"] = stored_file(f"{uuid4()}.json")
     return NewDataset(type_, KINDS if kinds is None else kinds, DataId(data_id), uuid, **{**plain, **changes})
 
 

@@ -183,6 +183,25 @@ class LinksInRegistry(RegistryUnderTest):
         assert registry.data_ids("raw", {}) == [(1, "N1")]
         registry.close()
 
+    def test_looking_for_parts(self, tmp_path: Path) -> None:
+        """A search for a part finds wholes and datasets of that part alone; one for wholes finds wholes."""
+        registry = self.registry(tmp_path)
+        assert registry.parts("raw") == []
+        whole, wcs, psf, gone = (
+            dataset(one(1)),
+            dataset(one(2), part="wcs"),
+            dataset(one(3), part="psf"),
+            dataset(one(4), part="mask"),
+        )
+        registry.apply([Changes([whole, wcs, psf, gone])])
+        registry.apply([Changes(trashed=[("raw", gone.uuid)])])
+        assert sorted(registry.parts("raw")) == ["psf", "wcs"]
+        assert registry.counts() == {"raw": 1}
+        for part, visits in (("", [1]), ("wcs", [1, 2]), ("psf", [1, 3]), ("mask", [1]), ("never", [1])):
+            assert [record.data_id["visit"] for record in registry.select("raw", {}, part=part)] == visits
+            assert sorted(registry.data_ids("raw", {}, part=part)) == [(visit, "N1") for visit in visits]
+        registry.close()
+
     # --- metadata ------------------------------------------------------------------------------------------
 
     def test_metadata(self, tmp_path: Path) -> None:
