@@ -242,6 +242,7 @@ class Copy:
                 precursors=registry.precursors(record.type, record.uuid),
                 live=needed.live,
                 metadata=cards[0] if cards else {},
+                footprint=registry.outline(record.type, record.data_id) if record.live and not record.part else None,
             )
         )
         for key, given in self.context.definitions.implied.items():

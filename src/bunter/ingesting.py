@@ -387,7 +387,7 @@ class Ingest:
         return found
 
     def _footprint(self, file: _File, data_id: DataId) -> bytes | None:
-        """Return where on the sky the pixels of a file lie, by its header; None without a WCS or if it is not scanned."""
+        """Return where on the sky the pixels of a file lie; None without a WCS, or if headers are not scanned."""
         if self.scan == "none":
             return None
         about = replace(self._about(file.path), data_id=data_id)

@@ -52,7 +52,8 @@ def overlapping(
         if not within and not any(own[type_] in near[type_] for type_ in keys_of):
             continue
         # Something near: now the first footprint that there is decides, which may be another one.
-        outline = next((found for type_ in keys_of if (found := _outline(context, type_, own[type_])) is not None), None)
+        outlines = (_outline(context, type_, own[type_]) for type_ in keys_of)
+        outline = next((found for found in outlines if found is not None), None)
         if within if outline is None else sought.overlaps([outline]):
             kept.add(row)
     return Relation(relation.keys, kept)
@@ -114,6 +115,7 @@ def record_regions(
     from .sky import region_rows
 
     rows: list[tuple[dict[str, KeyValue], bytes]] = [
-        (standard_data_id(context.definitions, values), outline) for values, outline in region_rows(keys, table, corners)
+        (standard_data_id(context.definitions, values), outline)
+        for values, outline in region_rows(keys, table, corners)
     ]
     return output.registry.add_regions(keys, rows, replace=replace)

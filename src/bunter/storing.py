@@ -237,7 +237,7 @@ class Storer:
 
     def _copy_here(self, found: Found) -> None:
         """Copy a referenced file into the output, its UUID kept."""
-        record = found.record
+        record, registry = found.record, found.repository.registry
         staged = self.staged.changes.datasets
         if record.file is None or any((new.uuid, new.part) == (record.uuid, record.part) for new in staged):
             return
@@ -271,6 +271,8 @@ class Storer:
                 record.written_at,
                 record.written_by,
                 part=record.part,
+                metadata=next((cards for _, cards in registry.metadata(record.type, record.data_id)), {}),
+                footprint=registry.outline(record.type, record.data_id) if record.live and not record.part else None,
                 live=self.exists(record.type, record.data_id) is None,
             )
         )

@@ -115,7 +115,7 @@ def sha256(path: Path) -> str:
 
 def test_the_stage_is_not_there_before_it_ran(jointcal: Butler) -> None:
     assert not jointcal.exists("calexp:jointcal", DATA_ID)
-    with pytest.raises(DatasetNotFoundError, match="calexp:jointcal.wcs") as caught:
+    with pytest.raises(DatasetNotFoundError, match=r"calexp:jointcal\.wcs") as caught:
         jointcal.get("calexp:jointcal", DATA_ID)
     assert len(caught.value.searched) == 2, "both repositories were searched; the sfm stage was not given instead"
 
@@ -297,7 +297,7 @@ def test_a_real_ccd_in_two_bricks(shared_data: Path, tmp_path: Path) -> None:
         with Counted() as io:
             for brick, shift in ("1867p255", 1e-5), ("1869p255", 2e-5):
                 better = exposure.wcs.deepcopy()
-                better.wcs.crval = exposure.wcs.wcs.crval + [shift, 0.0]
+                better.wcs.crval = np.add(exposure.wcs.wcs.crval, [shift, 0.0])
                 exposure.wcs, exposure.photo_calib = better, PhotoCalib.from_zero_point(25.0 + shift)
                 butler.put(exposure, "calexp:legacyzpts", visit=visit, ccd="N3", brick=brick)
         assert io.written < 800_000

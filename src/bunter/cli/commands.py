@@ -171,6 +171,7 @@ def ingest(
 @_name
 @_data_id
 @click.option("--where", "-w", help="A condition, for example \"filter in ('g', 'r') and visit > 100\".")
+@click.option("--region", help="A place on the sky: 'circle RA DEC RADIUS', 'box RA0 RA1 DEC0 DEC1', 'polygon ...'; degrees.")
 @click.option("--order-by", help="Keys, separated by commas; -key sorts backwards.")
 @click.option("--limit", type=click.IntRange(min=1))
 @_repository
@@ -179,6 +180,7 @@ def ls(
     name: str,
     data_id: tuple[str, ...],
     where: str | None,
+    region: str | None,
     order_by: str | None,
     limit: int | None,
     repo: str,
@@ -188,7 +190,7 @@ def ls(
     """List the datasets NAME whose data IDs agree with KEY=VALUE."""
     with _open(repo, trust_paths) as butler:
         order = order_by.split(",") if order_by else None
-        query = butler.query(name, _parsed(butler, data_id), where=where, order_by=order, limit=limit)
+        query = butler.query(name, _parsed(butler, data_id), where=where, region=region, order_by=order, limit=limit)
         found = [_of(ref) for ref in query]
         keys = list(butler.keys(name))
     if as_json:

@@ -44,7 +44,7 @@ def _of(wcs: Any, image: Any) -> bytes | None:
     if image is wcs or hasattr(image, "colnames") or not _is_shape(shape):
         # A catalog has no pixels of its own.
         shape, origin = wcs.array_shape, (0, 0)
-    if not _is_shape(shape):
+    if shape is None or not _is_shape(shape):
         return None
     from .footprints import footprint
 
