@@ -1167,3 +1167,15 @@ def test_a_read_only_composite_as_a_component_is_compared_by_what_it_gives(world
     butler.put({"n": 5}, "item", tract=0, patch="c")
     assert butler.get("summed", tract=0) == 6
     assert butler.get("outer", tract=0) == {"head": {}, "sum": 1}
+
+
+def test_the_absence_of_an_optional_component_in_a_nested_composite_counts(world: World) -> None:
+    policy = OPTIONAL + (
+        '  head: {python: dict, storage: Json, template: "head/{visit:d}-{ccd}.json"}\n'
+        "  outer: {composite: {head: head, trio: {datasetType: trio, inputOnly: true}}}\n"
+    )
+    butler = world.butler("a", policy)
+    butler.put({"wcs": {}, "calib": {}, "note": {"n": 1}}, "trio", ID)
+    with pytest.raises(AssemblyError, match=r"trio.note differs from note, which is there"):
+        butler.put({"head": {}, "trio": {"wcs": {}, "calib": {}, "note": None}}, "outer", ID)
+    butler.put({"head": {}, "trio": {"wcs": {}, "calib": {}, "note": {"n": 1}}}, "outer", ID)

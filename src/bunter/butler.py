@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from .cache import ComponentCache
 from .choices import check_choice
@@ -36,7 +37,7 @@ from .plan_view import Plan
 from .putting import Put
 from .reading import Opener, Reader, check_complete
 from .refs import DatasetRef, DeferredDataset, Query
-from .registry.interface import Changes
+from .registry.interface import Changes, Record
 from .repository import Chain, Opened, Overlay, Repository, is_repository, resolve_root
 from .searching import search
 from .storing import Options
@@ -301,6 +302,12 @@ class Butler:
     def _holder(self, found: Found) -> Found | None:
         return holder(self._current(), found)
 
+    def _found_again(self, repository_id: UUID, record: Record) -> Found | None:
+        for repository in self._current().chain.order:
+            if repository.id == repository_id:
+                return Found(repository, record)
+        return None
+
     def _nearest(self, name: DatasetName, data_id: DataId) -> Found | None:
         context = self._current()
         branch = context.expand(name, context.complete(name, data_id))
@@ -345,16 +352,23 @@ class Butler:
         /,
         data_id: Mapping[str, Any] | None = None,
         *,
+        parameters: Mapping[str, Any] | None = None,
         resolve: Resolve = "pinned",
         dataId: Mapping[str, Any] | None = None,
         **keys: Any,
     ) -> Plan:
-        """Say where every part of a get would come from, missing ones too; print it for a tree."""
+        """Say where every part of a get would come from, missing ones too; print it for a tree.
+
+        With ``parameters={"columns": [...]}`` it says which columns would be read of which tables; for that, the
+        headers of tables that are joined are looked at.
+        """
         check_choice("resolve", resolve, _RESOLVES)
         context = self._current()
         full_name, full_id = self._resolve(context, name, data_id, dataId, keys)
         located = context.locate(context.expand(full_name, full_id), resolve)
-        return Plan(str(full_name), context.own_data_id(full_name, full_id), located, self._opener)
+        reader = Reader(self._opener, None, parameters or {}, self._deferred)
+        choice = reader.choice(located, f"{full_name} {DataId(full_id)}") if (parameters or {}).get("columns") else None
+        return Plan(str(full_name), context.own_data_id(full_name, full_id), located, self._opener, choice)
 
     def defer(
         self,

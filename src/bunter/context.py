@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from .comparing import same_records
 from .dataid import DataId, KeyValue
@@ -15,6 +16,7 @@ from .names import DatasetName
 from .plan import Branch, Gather, MissingKeysError, Node, Planner, standard_data_id
 from .querying import Finder
 from .reading import Opener, Reader
+from .registry.interface import Changes
 from .repository import Chain, Overlay, Repository
 from .words import did_you_mean, listing
 
@@ -46,10 +48,13 @@ class Context:
         self.first = first
         self.planner = Planner(definitions, opener.declared)
         self.finder = Finder(chain, self.planner, self.is_whole)
+        self._repinned: dict[tuple[str, DataId], UUID] = {}
 
     def locator(self, resolve: Resolve = "pinned") -> Locator:
         """Return a locator for one call."""
-        return Locator(self.chain, self.planner, self.finder.members, self._listed, self.same, self.first, resolve)
+        locator = Locator(self.chain, self.planner, self.finder.members, self._listed, self.same, self.first, resolve)
+        locator.repinned = self._repinned
+        return locator
 
     def _listed(
         self, gather: Gather, node: Node, branches: dict[str, LocatedBranch], put: Found | None
@@ -94,6 +99,15 @@ class Context:
         first = self.chain.order[0]
         return [first, output] if isinstance(first, Overlay) else [output]
 
+    def show(self, changes: Changes) -> bool:
+        """Show changes inside the open transaction; tell whether there is one."""
+        first = self.chain.order[0]
+        if not isinstance(first, Overlay):
+            return False
+        first.registry.apply([changes])
+        self._repinned.update({(type_, data_id): uuid for type_, data_id, uuid in changes.repins})
+        return True
+
     # Names and data IDs
 
     def resolve(
@@ -105,6 +119,8 @@ class Context:
         ------
         DatasetNameError, DataIdError
             If the two contradict each other or themselves.
+        DatasetTypeNotFoundError
+            If there is no such name, and no such key either.
         """
         parsed = DatasetName.parse(name)
         given = _merged(data_id, keys)
@@ -115,7 +131,12 @@ class Context:
             parsed = parsed.with_stage(stage)
         elif parsed.stage is None:
             parsed = self.definitions.unalias(parsed)
-        return parsed, standard_data_id(self.definitions, given)
+        try:
+            return parsed, standard_data_id(self.definitions, given)
+        except DataIdError:
+            # A name that is not there is the greater mistake: its stage may be what knows the key.
+            self.definitions.find(parsed)
+            raise
 
     def _stage_from(self, name: DatasetName, given: dict[str, Any]) -> str | None:
         stage: str | None = None

@@ -10,7 +10,7 @@ from .assembly import members_of, parts_to_strip
 from .comparing import same_as_stored
 from .definitions.model import CompositeType
 from .formats.equality import same_values
-from .locate import LocatedBranch, LocatedList, LocatedNode, branch_name
+from .locate import LocatedBranch, LocatedList, LocatedNode, branch_name, is_absent
 from .plan import Leaf
 from .reading import Opener, Reader
 from .taking import Taken, what
@@ -43,7 +43,8 @@ def is_read_only(composite: CompositeType) -> bool:
 def first_difference(opener: Opener, value: Any, located: LocatedBranch, strip: Sequence[str]) -> Difference | None:
     """Return where an object first differs from what is stored, None if nowhere.
 
-    What the object lacks does not count: None for a component means what is stored.
+    What the object lacks does not count, as None for a component means what is stored; but for an optional component
+    that is written with its composite None means that it is absent.
 
     Parameters
     ----------
@@ -86,10 +87,14 @@ def _in_composite(opener: Opener, value: Any, located: LocatedNode, strip: Seque
     taken = Taken(opener, node, value, [located])
     for name, inner in located.branches.items():
         part = taken.parts.get(name)
-        if name in strip or part is None:
+        if name in strip:
             continue
         found: Difference | None = None
-        if not taken.is_made(name):
+        if part is None:
+            component = node.definitions[name]
+            if component.optional and not component.input_only and not is_absent(inner):
+                found = Difference("", f"{branch_name(node.branches[name])}, which is there", "changes")
+        elif not taken.is_made(name):
             own = parts_to_strip(part, name, [other for other in taken.parts if other != name])
             found = first_difference(opener, part, inner, own)
         elif not same_values(taken.made(name, inner), part):

@@ -22,7 +22,6 @@ from .files.local import LocalDraft, LocalSource, checksum_of
 from .formats.interface import About, Format
 from .reading import writing_of
 from .registry.interface import NewDataset, Record
-from .repository import Overlay
 from .storing import footprint_of, recorded_cards
 from .templates import Template
 from .words import did_you_mean, listing
@@ -167,13 +166,9 @@ class Ingest:
             self.output.files.sync()
             if self.staged.changes:
                 self._list_folders(found)
-                first = self.context.chain.order[0]
-                if isinstance(first, Overlay):
-                    first.registry.apply([self.staged.changes])
-                    results_given: dict[Any, Any] = {}
-                else:
-                    results_given = commit(self.context, [self.staged])
-                results = [(t, d, results_given.get(u, u)) for t, d, u in results]
+                if not self.context.show(self.staged.changes):
+                    given_way = commit(self.context, [self.staged])
+                    results = [(t, d, given_way.get(u, u)) for t, d, u in results]
         except BaseException:
             self.staged.drop()
             raise

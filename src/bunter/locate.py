@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal, TypeAlias
@@ -11,7 +12,7 @@ from uuid import UUID
 from .dataid import DataId
 from .plan import Absent, Branch, Gather, Leaf, Node, Planner
 from .registry.interface import Pin, Record
-from .repository import Chain, Repository
+from .repository import Chain, Overlay, Repository
 
 Resolve: TypeAlias = Literal["pinned", "nearest", "exact"]
 State: TypeAlias = Literal["found", "absent", "missing", "gone", "ambiguous"]
@@ -144,6 +145,8 @@ class Locator:
     resolve: Resolve = "pinned"
     frozen: dict[UUID, list[Pin]] = field(default_factory=dict)
     """Pins that count instead of those that the registries have now, by the composite's UUID."""
+    repinned: Mapping[tuple[str, DataId], UUID] = field(default_factory=dict)
+    """What a transaction of ours put by its own name: (type, data ID) -> UUID."""
     _direct: dict[tuple[UUID, str, DataId], Record | None] = field(default_factory=dict)
 
     @property
@@ -154,14 +157,11 @@ class Locator:
     def locate(self, branch: Branch, *, optional: bool = False) -> LocatedBranch:
         """Find every leaf of a tree; what is missing is noted, not raised."""
         if isinstance(branch, Node) and self.resolve != "nearest":
-            with_snapshots = [repository.registry for repository in self.chain.order]
-            for registry in with_snapshots:
-                registry.begin_read()
-            try:
+            with ExitStack() as snapshots:
+                for repository in self.chain.order:
+                    repository.registry.begin_read()
+                    snapshots.callback(repository.registry.end_read)
                 return self._branch(branch, [], optional)
-            finally:
-                for registry in with_snapshots:
-                    registry.end_read()
         return self._branch(branch, [], optional)
 
     def at(self, branch: Branch, found: Found) -> LocatedBranch:
@@ -178,7 +178,7 @@ class Locator:
             if record is not None or not part:
                 return record
         record = repository.registry.find(leaf_type, data_id, part)
-        if record is not None and record.uuid in self.chain.hidden:
+        if record is not None and is_hidden(self.chain, repository, record):
             record = None
         if record is None or not record.part:
             self._direct[key] = record
@@ -205,7 +205,8 @@ class Locator:
         if node.take:
             # A pin at this place may be of the one component that is taken.
             views = [replace(view, only=node.composite.name) for view in views]
-        return self._candidates(views, lambda repository: self.direct(repository, node.composite.name, node.data_id))
+        type_, data_id = node.composite.name, node.data_id
+        return self._candidates(views, data_id, lambda repository: self.direct(repository, type_, data_id))
 
     def _node(self, node: Node, views: list[_View], put: list[Found]) -> LocatedNode:
         own = _View(
@@ -240,11 +241,19 @@ class Locator:
         frozen = self.frozen.get(found.record.uuid)
         return found.repository.registry.pins(node.composite.name, found.record.uuid) if frozen is None else frozen
 
-    def _pin(self, repository: Repository, views: list[_View]) -> Pin | None:
-        return next((pin for view in views if (pin := view.pin(repository.id)) is not None), None)
+    def _pin(self, repository: Repository, views: list[_View], data_id: DataId) -> Pin | None:
+        pin = next((pin for view in views if (pin := view.pin(repository.id)) is not None), None)
+        if pin is None and isinstance(repository, Overlay):
+            # What a transaction of ours has put will be the output's own: it masks none of the output's pins, but
+            # those of a dataset that was put by its own name follow it.
+            output = repository.parents[0]
+            pin = next((pin for view in views if (pin := view.pin(output.id)) is not None), None)
+            if pin is not None and not self.frozen:
+                pin = replace(pin, uuid=self.repinned.get((pin.type, data_id), pin.uuid))
+        return pin
 
     def _candidates(
-        self, views: list[_View], direct: Callable[[Repository], Record | None]
+        self, views: list[_View], data_id: DataId, direct: Callable[[Repository], Record | None]
     ) -> list[_Candidate]:
         """Return what the chain holds for one leaf, without what is masked."""
         found: list[_Candidate] = []
@@ -255,7 +264,7 @@ class Locator:
         for repository in self.chain.order:
             if repository.id in masked:
                 continue
-            pin = self._pin(repository, views) if views else None
+            pin = self._pin(repository, views, data_id) if views else None
             candidate: _Candidate | None = None
             if pin is not None:
                 candidate = self._pinned(repository, pin)
@@ -279,7 +288,9 @@ class Locator:
 
     def _leaf(self, leaf: Leaf, views: list[_View], optional: bool) -> Located:
         candidates = self._candidates(
-            views, lambda repository: self.direct(repository, leaf.stored.name, leaf.data_id, leaf.part)
+            views,
+            leaf.data_id,
+            lambda repository: self.direct(repository, leaf.stored.name, leaf.data_id, leaf.part),
         )
         searched = self.searched
         if not candidates:
@@ -294,7 +305,7 @@ class Locator:
             beyond = self.chain.ancestors[chosen.repository.id]
             for repository in self.chain.order:
                 if repository.id in beyond:
-                    pin = self._pin(repository, views)
+                    pin = self._pin(repository, views, leaf.data_id)
                     if pin is not None and pin.uuid != chosen.found.record.uuid:
                         masks = pin.uuid
                         break
@@ -339,6 +350,15 @@ class Locator:
             full = {**gather.constraints, **data_id, **gather.fixed}
             members.append((data_id, self._branch(self.planner.expand(gather.name, full), [], False)))
         return LocatedList(gather, members, searched=searched)
+
+
+def is_hidden(chain: Chain, repository: Repository, record: Record) -> bool:
+    """Tell whether a transaction of ours has deleted a dataset that the registry still shows.
+
+    It deletes from its output only: a copy with the same UUID further away is not meant.
+    """
+    first = chain.order[0]
+    return record.uuid in chain.hidden and isinstance(first, Overlay) and repository in (first, *first.parents)
 
 
 def _without(leaf: Leaf | Absent, chosen: _Candidate, searched: tuple[str, ...]) -> Located:

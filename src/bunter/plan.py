@@ -359,12 +359,14 @@ class Planner:
             fixed = {key: inner[key] for key in component.data_id if key in inner}
             return Gather(target, DataId(constraints), DataId(fixed))
         inner = _inner(data_id, component.data_id) if not missing_outer else dict(data_id)
-        missing = [*missing_outer, *(key for key in self.keys(target) if key not in inner)]
+        given = {*inner, *component.data_id}
+        missing = [*missing_outer, *(key for key in self.keys(target) if key not in given)]
         if missing:
             if optional:
                 return Absent(str(target), tuple(missing))
             raise MissingKeysError(str(target), missing)
-        return self._expand(target, inner)
+        # With `rest` the name walks into a composite, whose pins count; without, this is the composite's own component.
+        return self.expand(target, inner) if rest else self._expand(target, inner)
 
 
 def source_component(source: Any) -> str | None:

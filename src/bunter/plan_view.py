@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from . import formats
 from .dataid import DataId
@@ -11,6 +12,9 @@ from .locate import Located, LocatedBranch, LocatedList, lacking
 from .names import DatasetName
 from .plan import Leaf
 from .reading import Opener, part_in
+
+if TYPE_CHECKING:
+    from .choosing import Choice
 
 
 def human_size(size: int) -> str:
@@ -37,10 +41,17 @@ class Plan:
     Print it for a tree; `to_dict` gives the same as plain values. Missing parts are shown, not raised.
     """
 
-    def __init__(self, name: str, data_id: Mapping[str, Any], located: LocatedBranch, opener: Opener) -> None:
+    def __init__(
+        self,
+        name: str,
+        data_id: Mapping[str, Any],
+        located: LocatedBranch,
+        opener: Opener,
+        choice: Choice | None = None,
+    ) -> None:
         self.name = name
         self.data_id = DataId(data_id)
-        self._tree = _describe(name.rpartition(".")[2] if "." in name else name, located, opener)
+        self._tree = _describe(name.rpartition(".")[2] if "." in name else name, located, _Told(opener, choice))
         self.complete = not any(True for _ in lacking(located))
 
     def to_dict(self) -> dict[str, Any]:
@@ -63,33 +74,44 @@ class Plan:
         return f"<Plan of {self.name} {self.data_id}: {len(self.leaves())} leaves>"
 
 
-def _describe(component: str, branch: LocatedBranch, opener: Opener) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a walk over the tree knows beside the tree."""
+
+    opener: Opener
+    choice: Choice | None = None
+    skipped: bool = False
+
+
+def _describe(component: str, branch: LocatedBranch, told: _Told) -> dict[str, Any]:
+    if told.choice is not None and told.choice.skips(branch):
+        told = _Told(told.opener, told.choice, skipped=True)
     if isinstance(branch, Located):
-        return _describe_leaf(branch, opener)
+        return _describe_leaf(branch, told)
     if isinstance(branch, LocatedList):
         return {
             "dataset_type": str(branch.gather.name),
             "list": True,
             "pinned": branch.pinned,
             "members": [
-                {"data_id": dict(data_id), **_describe(component, member, opener)} for data_id, member in branch.members
+                {"data_id": dict(data_id), **_describe(component, member, told)} for data_id, member in branch.members
             ],
         }
     node = branch.node
     if node.take:
-        inner = _describe(node.take, branch.branches[node.take], opener)
+        inner = _describe(node.take, branch.branches[node.take], told)
         inner.setdefault("through", node.composite.name)
         return inner
     if node.derive:
         derived = node.composite.derived[node.derive]
-        inputs = {name: _describe(name, inner, opener) for name, inner in branch.branches.items()}
+        inputs = {name: _describe(name, inner, told) for name, inner in branch.branches.items()}
         return {"derived": f"{node.composite.name}.{node.derive}", "with": derived.function, "components": inputs}
     described: dict[str, Any] = {
         "composite": node.composite.name,
         "data_id": dict(node.data_id),
         "assembler": node.composite.assembler or "generic",
         "put": None if branch.put is None else str(branch.put.record.uuid),
-        "components": {name: _describe(name, inner, opener) for name, inner in branch.branches.items()},
+        "components": {name: _describe(name, inner, told) for name, inner in branch.branches.items()},
     }
     for name, inner in described["components"].items():
         operation = node.composite.operation(name)
@@ -98,7 +120,7 @@ def _describe(component: str, branch: LocatedBranch, opener: Opener) -> dict[str
     return described
 
 
-def _describe_leaf(located: Located, opener: Opener) -> dict[str, Any]:
+def _describe_leaf(located: Located, told: _Told) -> dict[str, Any]:
     leaf = located.leaf
     if not isinstance(leaf, Leaf):
         return {"dataset_type": leaf.name, "state": located.state, "note": located.note}
@@ -128,7 +150,11 @@ def _describe_leaf(located: Located, opener: Opener) -> dict[str, Any]:
     if record.file is not None and record.writing is not None:
         described |= {"path": record.file.path, "uri": found.repository.files.uri(record.file.path)}
         described |= {"storage": record.writing.storage, "size": record.file.size}
-        described["bytes"] = _ranges(leaf, located, opener)
+        described["bytes"] = _ranges(leaf, located, told.opener)
+    if told.choice is not None:
+        columns = told.choice.read((record.uuid, leaf.part))
+        if told.skipped or columns is not None:
+            described["columns"] = [] if told.skipped else columns
     return described
 
 
@@ -203,7 +229,9 @@ def _leaf_line(leaf: Mapping[str, Any]) -> str:
         where = f" (searched {', '.join(leaf['searched'])})" if state == "missing" and leaf.get("searched") else ""
         return f"{text}  {state.upper()}{note}{where}{_operation_note(leaf)}"
     text += f"  {leaf['repository_name']}: {leaf.get('path', 'composite')}"
-    if "size" in leaf:
+    if "columns" in leaf:
+        text += f"  columns {', '.join(leaf['columns'])}" if leaf["columns"] else "  not read"
+    elif "size" in leaf:
         if leaf["bytes"] is not None:
             spans = ", ".join(f"{offset}-{offset + length}" for offset, length in leaf["bytes"])
             total = sum(length for _, length in leaf["bytes"])

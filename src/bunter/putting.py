@@ -31,7 +31,6 @@ from .names import DatasetName
 from .plan import Absent, Branch, Gather, Leaf, Node, source_component
 from .reading import check_complete
 from .registry.interface import NewDataset, Pin
-from .repository import Overlay
 from .storing import Options, Stored, Storer, footprint_of, place_of
 from .taking import Taken, what
 from .words import did_you_mean, listing
@@ -550,11 +549,7 @@ class Put:
     def commit(self) -> dict[UUID, UUID]:
         """Make everything visible together; return which new UUIDs gave way to datasets that won a race."""
         self.output.files.sync()
-        first = self.context.chain.order[0]
-        if isinstance(first, Overlay):
-            first.registry.apply([self.staged.changes])
-            return {}
-        return commit(self.context, [self.staged])
+        return {} if self.context.show(self.staged.changes) else commit(self.context, [self.staged])
 
 
 def _content(pins: Sequence[Pin]) -> set[tuple[object, ...]]:

@@ -11,6 +11,7 @@ from .dataid import DataId, KeyValue
 from .definitions.derive import extended
 from .definitions.model import CompositeType, PartOfType, StoredType
 from .errors import ComponentNotFoundError
+from .locate import is_hidden
 from .names import DatasetName
 from .plan import Gather, Planner, renamed
 from .repository import Chain
@@ -118,7 +119,8 @@ class Finder:
         for repository in self._chain.order:
             if self._chain.hidden:
                 records = repository.registry.select(stored.name, constraints, part=part)
-                found = [tuple(record.data_id.values()) for record in records if record.uuid not in self._chain.hidden]
+                shown = [record for record in records if not is_hidden(self._chain, repository, record)]
+                found = [tuple(record.data_id.values()) for record in shown]
             else:
                 found = repository.registry.data_ids(stored.name, constraints, part=part)
             keys = repository.registry.keys_of(stored.name)

@@ -207,7 +207,7 @@ class Reader:
         self._collect(located, wanted)
         self._check_parameters(wanted, name)
         if self._parameters.get("columns") is not None:
-            self._choose(located, f"{name} {DataId(data_id)}")
+            self._choice = self.choice(located, f"{name} {DataId(data_id)}")
             wanted.clear()
             self._collect(located, wanted)
         self._read_leaves(wanted)
@@ -227,11 +227,11 @@ class Reader:
                 if not branch.is_none(member):
                     self._collect(member, wanted)
 
-    def _choose(self, located: LocatedBranch, name: str) -> None:
-        """Find out which columns of which tables are needed."""
+    def choice(self, located: LocatedBranch, name: str) -> Choice:
+        """Find out which columns of which tables are needed for those that are asked for."""
         from .choosing import Choice
 
-        self._choice = Choice(
+        return Choice(
             located,
             self._parameters["columns"],
             name,

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from .dataid import DataId
 from .errors import DatasetNotFoundError
-from .registry.interface import Pin, Precursor
+from .registry.interface import Pin, Precursor, Record
 
 if TYPE_CHECKING:
     from .butler import Butler
@@ -101,6 +101,10 @@ class DatasetRef:
             name = name.with_component((*name.component, *component.split(".")))
         return self._butler._get_ref(self, name, options)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        found = None if self._found is None else (self._found.repository.id, self._found.record)
+        return _restored, (self._butler, self._name, self.data_id, found, self._pins)
+
     def __repr__(self) -> str:
         return f"<DatasetRef {self.name} {self.data_id}>"
 
@@ -111,6 +115,17 @@ class DatasetRef:
 
     def __hash__(self) -> int:
         return hash((self.name, self.data_id))
+
+
+def _restored(
+    butler: Butler,
+    name: DatasetName,
+    data_id: DataId,
+    found: tuple[UUID, Record] | None,
+    pins: dict[UUID, list[Pin]] | None,
+) -> DatasetRef:
+    """Return a reference that was pickled, on the Butler that was pickled with it."""
+    return DatasetRef(butler, name, data_id, None if found is None else butler._found_again(*found), pins)
 
 
 class DeferredDataset:

@@ -241,6 +241,8 @@ class Storer:
         staged = self.staged.changes.datasets
         if record.file is None or any((new.uuid, new.part) == (record.uuid, record.part) for new in staged):
             return
+        if self.output.registry.by_uuid(record.type, record.uuid, record.part) is not None:
+            return
         source = found.repository.open_file(record.file)
         stored = self.context.definitions.types.get(record.type)
         name = record.file.path if record.file.owned else record.file.path.rsplit("/", 1)[-1]
@@ -273,7 +275,8 @@ class Storer:
                 part=record.part,
                 metadata=next((cards for _, cards in registry.metadata(record.type, record.data_id)), {}),
                 footprint=registry.outline(record.type, record.data_id) if record.live and not record.part else None,
-                live=self.exists(record.type, record.data_id) is None,
+                live=self.exists(record.type, record.data_id) is None
+                and self.twin(record.type, record.data_id) is None,
             )
         )
 

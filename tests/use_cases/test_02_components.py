@@ -202,8 +202,8 @@ def test_a_component_is_one_small_read(butlers: dict[str, Butler], repositories:
     assert len(io.data_files(repositories[name].parent)) == 1, "one file is opened"
     (leaf,) = butler.plan("calexp.psf", N3).leaves()
     told = sum(length for _, length in leaf["bytes"]) if leaf["bytes"] else leaf["size"]
-    assert told < 20_000
-    assert told < io.read, "the plan does not promise too little"
+    assert told <= 14_400
+    assert io.read <= told + REGISTRY, "the plan does not promise too little"
 
 
 def test_a_format_without_parts_is_read_whole_and_once(
@@ -239,11 +239,12 @@ def test_a_name_of_its_own(butlers: dict[str, Butler]) -> None:
     butler = butlers["one_file"]
     named, dotted = butler.get("calexp_wcs", N3), butler.get("calexp.wcs", N3)
     assert named.wcs.compare(dotted.wcs)
-    with pytest.raises(AssemblyError, match="partOf"):
-        butler_of(butler).put(named, "calexp_wcs", N3)
+    with writing(butler) as output, pytest.raises(AssemblyError, match="is a part of stored 'calexp'"):
+        output.put(named, "calexp_wcs", N3)
 
 
-def butler_of(butler: Butler) -> Butler:
+def writing(butler: Butler) -> Butler:
+    """Open the repository of a reader for writing."""
     return Butler(outputs=butler.repositories()[0])
 
 
@@ -264,9 +265,8 @@ def test_from_one_file_to_many_is_a_new_stage(repositories: dict[str, Path], tmp
     same_name = f"datasets:\n{psf}  calexp: {{python: bunter.Exposure, composite: {{psf: psf}}}}\n"
     with pytest.raises(DefinitionError, match="use a new stage"):
         Butler(inputs=repositories["one_file"], outputs=RepositoryArgs(tmp_path / "wrong", policy=same_name))
-    policy = (
-        f"datasets:\n{psf}  calexp:split: {{base: calexp, composite: {{psf: psf}}}}\naliases: {{calexp: calexp:split}}\n"
-    )
+    policy = f"datasets:\n{psf}  calexp:split: {{base: calexp, composite: {{psf: psf}}}}\n"
+    policy += "aliases: {calexp: calexp:split}\n"
     out = RepositoryArgs(tmp_path / "split", policy=policy)
     with Butler(inputs=repositories["one_file"], outputs=out) as split:
         whole = split.get("calexp", N3, stage="")
@@ -292,8 +292,8 @@ def test_derived_components(butlers: dict[str, Butler]) -> None:
     assert [leaf["part"] for leaves in told.values() for leaf in leaves] == ["image", "wcs"]
     assert "derived (bunter.exposure.bbox)" in str(butler.plan("measured.bbox", N3))
     assert told["bbox"][0]["bytes"][0][1] > PLANE > 100 * told["corners"][0]["bytes"][0][1], "the plan says the price"
-    with pytest.raises(AssemblyError, match="read-only|derived"):
-        butler_of(butler).put(corners, "measured.corners", N3)
+    with writing(butler) as output, pytest.raises(AssemblyError, match="is derived: it is computed, never stored"):
+        output.put(corners, "measured.corners", N3)
 
 
 def test_mistakes_are_answered(butlers: dict[str, Butler]) -> None:
@@ -301,12 +301,13 @@ def test_mistakes_are_answered(butlers: dict[str, Butler]) -> None:
         with pytest.raises(ComponentNotFoundError, match="did you mean 'psf'") as caught:
             butler.get("calexp.pfs", N3)
         assert "image" in str(caught.value), name
-    with pytest.raises(AssemblyError, match="cannot be put by itself: define a composite with base: calexp"):
-        butler_of(butlers["one_file"]).put(GaussianPsf(3.0), "calexp.psf", N3)
+    define = "cannot be put by itself: define a composite with base: calexp"
+    with writing(butlers["one_file"]) as output, pytest.raises(AssemblyError, match=define):
+        output.put(GaussianPsf(3.0), "calexp.psf", N3)
 
 
 def test_real_files(shared_data: Path, tmp_path: Path) -> None:
-    """DECam: the PSF is in a file of PSFEx, the WCS in the header of the image; `calexp.psf` opens neither pixel file."""
+    """DECam: the PSF is in a file of PSFEx, the WCS in the header of the image; neither takes a pixel."""
     decam = shared_data / "decam" / "field_1867p255" / "testcase4"
     policy = files("bunter.demo").joinpath("decam.yaml").read_text("utf-8")
     found = {"ooi": "_ooi_*.N3.fits", "psfex": "-N3-psfex.fits"}
@@ -325,5 +326,4 @@ def test_real_files(shared_data: Path, tmp_path: Path) -> None:
         with Counted() as io:
             butler.get("calexp:cp.wcs", data_id)
         assert io.read < REGISTRY < 4 * 250 * 250, "a header, no pixel"
-        assert wcs.wcs.ctype[0] == "RA---TPV"
         assert np.hypot(*(wcs.all_pix2world([[125, 125]], 0)[0] - [186.744, 25.462])) < 0.1

@@ -247,8 +247,8 @@ def get(
         parameters["bbox"] = _box(bbox)
     if columns is not None:
         parameters["columns"] = columns.split(",")
-    with _open(repo, trust_paths) as butler, show.working(f"getting {name}"):
-        found = butler.get(name, _parsed(butler, data_id), parameters=parameters or None)
+    with _open(repo, trust_paths) as butler, show.counting(f"getting {name}") as progress:
+        found = butler.get(name, _parsed(butler, data_id), parameters=parameters or None, progress=progress)
         if output is not None:
             export(found, Path(output))
     if output is not None:

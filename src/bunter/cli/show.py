@@ -40,16 +40,6 @@ def as_json(value: Any) -> None:
 
 
 @contextmanager
-def working(text: str) -> Iterator[None]:
-    """Show on stderr that something takes its time; only a terminal sees it."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    with console(stderr=True).status(text):
-        yield
-
-
-@contextmanager
 def counting(text: str) -> Iterator[Callable[[int, int], None] | None]:
     """Give a function to be called with (done, total) that moves a bar on stderr; None where nobody looks."""
     if not sys.stderr.isatty():
