@@ -368,3 +368,53 @@ def test_two_replacements_of_one_dataset_in_two_transactions(world: World, butle
     # The later commit wins; both say replace. There is one live dataset.
     assert butler.get("conf", visit=1) == other.get("conf", visit=1) == {"n": 1}
     assert butler.query("conf").count() == 1
+
+
+def test_what_was_replaced_does_not_show_again_when_the_new_one_is_deleted(butler: Butler) -> None:
+    butler.put(Pair({"n": 1}, {"z": 1}), "pair", ID)
+    with butler.transaction():
+        butler.put(Pair({"n": 2}, {"z": 1}), "pair", ID, replace=True)
+        butler.delete("pair", ID)
+        assert butler.query("pair").first().uuid is None  # type: ignore[union-attr]
+        assert butler.get("pair", ID) == Pair({"n": 2}, {"z": 1})
+    assert butler.get("pair", ID) == Pair({"n": 2}, {"z": 1})
+    assert butler.query("pair").first().uuid is None  # type: ignore[union-attr]
+
+
+def test_a_component_put_inside_by_another_composite_does_not_mask_the_outputs_pins(world: World) -> None:
+    policy = """
+    datasets:
+      info: {python: dict, storage: Json, template: "info/{visit:d}.json"}
+      image: {python: list, storage: Json, template: "image/{visit:d}-{ccd}.json"}
+      exp: {composite: {image: image, info: info}}
+    """
+    parent = world.butler("b", policy)
+    parent.put({"image": [1], "info": {"n": 1}}, "exp", visit=1, ccd="N3")
+    child = world.butler("c", inputs="b")
+    child.put(child.get("exp", visit=1, ccd="N3"), "exp", visit=1, ccd="N3")
+    with child.transaction():
+        child.put({"image": [2], "info": {"n": 2}}, "exp", visit=1, ccd="N4")
+        assert child.get("exp.info", visit=1, ccd="N3") == {"n": 1}
+        assert child.get("exp.info", visit=1, ccd="N4") == {"n": 2}
+    assert child.get("exp.info", visit=1, ccd="N3") == {"n": 1}
+    assert child.get("exp.info", visit=1, ccd="N4") == {"n": 2}
+
+
+def test_a_copy_further_away_is_not_hidden_by_a_deletion_inside(world: World, butler: Butler) -> None:
+    butler.put(Pair({"n": 1}, {"z": 1}), "pair", ID)
+    child = world.butler("b", inputs="a")
+    child.put(Pair({"n": 1}, {"z": 2}), "pair", ID, self_contained=True)
+    with child.transaction():
+        child.delete("pair", ID)
+        child.delete("wcs", ID)
+        assert child.get("wcs", ID) == {"n": 1}
+        assert child.query("wcs").count() == 1
+    assert child.get("wcs", ID) == {"n": 1}
+
+
+def test_exact_follows_what_is_put_by_its_own_name_inside(butler: Butler) -> None:
+    butler.put(Pair({"n": 1}, {"z": 1}), "pair", ID)
+    with butler.transaction():
+        butler.put({"n": 2}, "wcs", ID, replace=True)
+        assert butler.get("pair", ID, resolve="exact") == Pair({"n": 2}, {"z": 1})
+    assert butler.get("pair", ID, resolve="exact") == Pair({"n": 2}, {"z": 1})

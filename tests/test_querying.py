@@ -19,7 +19,7 @@ from bunter.plan import Gather, MissingKeysError
 from bunter.querying import Relation, sorted_data_ids
 from bunter.reading import Opener
 from bunter.registry.interface import Changes, NewDataset, Writing
-from bunter.repository import Chain, Opened
+from bunter.repository import Chain, Opened, Overlay
 from bunter.trust import Importer
 
 # Relations
@@ -183,14 +183,19 @@ def test_the_members_of_a_list(tmp_path):
 
 
 def test_what_a_transaction_has_deleted_is_not_found(tmp_path):
-    opened, context = filled(tmp_path, 2, 0.9)
-    name = DatasetName.parse("info")
-    before = context.finder.relation(name, {}).rows
-    for repository in context.chain:
-        for record in repository.registry.select("info", {"visit": 1}):
-            context.chain.hidden.add(record.uuid)
-    assert context.finder.relation(name, {}).rows == {row for row in before if row != (1,)}
-    assert all(row[0] != 1 for row in context.finder.relation(DatasetName.parse("pair"), {}).rows)
+    """In the output, that is: what a parent holds comes to light again."""
+    opened, outer = filled(tmp_path, 2, 0.9)
+    child, parent = outer.chain.order
+    overlay = Overlay(child)
+    context = Context(Chain([overlay]), child.definitions, child, outer.opener, first=False)
+    in_parent = {record.data_id["visit"] for record in parent.registry.select("info", {})}
+    for record in child.registry.select("info", {}):
+        context.chain.hidden.add(record.uuid)
+    assert child.registry.counts()["info"] > 0
+    assert context.finder.relation(DatasetName.parse("info"), {}).rows == {(visit,) for visit in in_parent}
+    found = context.finder.relation(DatasetName.parse("pair"), {})
+    assert {row[found.keys.index("visit")] for row in found.rows} <= in_parent
+    overlay.registry.close()
     opened.close()
 
 

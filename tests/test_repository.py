@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -284,7 +285,7 @@ def test_a_faulty_policy(opened, opening, tmp_path):
 def test_a_read_only_folder_cannot_be_an_output(opened, tmp_path):
     root = opened.make(str(tmp_path / "new"), [], None).root
     opened.close()
-    shelf = Path(shutil.move(root, Path("/tmp") / f"bunter-{uuid4()}") if os.getuid() == 0 else root)
+    shelf = Path(shutil.move(root, Path(tempfile.gettempdir()) / f"bunter-{uuid4()}") if os.getuid() == 0 else root)
     script = """
 import os, sys
 from bunter.errors import RepositoryError

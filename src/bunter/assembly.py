@@ -28,7 +28,8 @@ class ColumnSet:
 
     An assembler that is an object with the methods ``column_names(present)`` and ``select_columns(columns, present)``
     (`present`: component -> `ColumnSet`) is asked by them which columns of which component a selection of columns
-    needs; components that it does not name are not read, and arrive as None.
+    needs. Components that it does not name are not read, and arrive as None; `present` is then an attribute of the
+    component dict.
     """
 
     names: tuple[str, ...]
@@ -72,6 +73,7 @@ def assemble(
     assembler: Assembler | None,
     origin: tuple[int, int] | None = None,
     trusted: bool = False,
+    present: Mapping[str, ColumnSet] | None = None,
 ) -> Any:
     """Build a composite.
 
@@ -87,6 +89,8 @@ def assemble(
         (y0, x0) if the planes are cutouts; an object that has an ``origin`` is told.
     trusted : bool
         Whether the user handed over the definition in code; else setters must be named ``set*``.
+    present : mapping, optional
+        Which columns the components have, if only some of them were read.
 
     Raises
     ------
@@ -96,7 +100,7 @@ def assemble(
     """
     try:
         if assembler is not None:
-            built = assembler(dict(data_id), ComponentDict(values, origin or (0, 0)), class_obj)
+            built = assembler(dict(data_id), ComponentDict(values, origin or (0, 0), present), class_obj)
         else:
             built = _generic(composite, definitions, values, class_obj, trusted)
         if origin is not None and hasattr(built, "origin"):

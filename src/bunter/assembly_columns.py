@@ -80,7 +80,7 @@ class JoinColumns:
             columns = {key: keys[key] for key in self.keys}
         else:
             _check_lengths(tables)
-        columns |= self._columns(tables)
+        columns |= self._columns(tables, getattr(componentDict, "present", {}))
         made = built(members[0], columns, common_meta(members, beside=True))
         made = with_common_components(made, members, beside=True)
         if classObj is None and isinstance(first, loaded("pyarrow", "Table")):
@@ -125,31 +125,31 @@ class JoinColumns:
                     sources.setdefault(f"{column}_{name}", needed)
         return sources
 
-    def _columns(self, tables: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the columns of the result, but for the keys."""
-        holders = _holders({name: names_of(table) for name, table in tables.items()}, self.keys)
+    def _columns(self, tables: Mapping[str, Any], present: Mapping[str, ColumnSet]) -> dict[str, Any]:
+        """Return the columns of the result, but for the keys; `present` are those of the components, read or not."""
+        own = {name: [c for c in names_of(table) if c not in self.keys] for name, table in tables.items()}
+        holders = _holders(own | {name: columns.names for name, columns in present.items()}, self.keys)
         joined: dict[str, Any] = {}
-        for name, table in tables.items():
-            for column in names_of(table):
-                if column in self.keys:
-                    continue
-                others = holders[column]
-                first = tables[others[0]][column]
-                alone = len(others) == 1 or self.clash == "first"
-                if alone or (
-                    self.clash != "always" and all(same_values(first, tables[other][column]) for other in others[1:])
-                ):
-                    joined.setdefault(column, first)
-                    continue
-                if self.clash == "error":
-                    raise AssemblyError(
-                        f"join_columns: the column {column!r} is not the same in {listing(others)} (clash=error)"
-                    )
-                suffixed = f"{column}_{name}"
-                if suffixed in holders or suffixed in self.keys:
-                    raise AssemblyError(f"join_columns: the columns {column!r} clash, and {suffixed!r} is taken too")
-                joined[suffixed] = table[column]
+        for name, column in ((name, column) for name, columns in own.items() for column in columns):
+            others = [other for other in holders[column] if self.clash == "always" or column in own.get(other, ())]
+            if len(others) == 1 or self._is_one(column, [tables[other] for other in others if other in tables]):
+                joined.setdefault(column, tables[others[0]][column])
+                continue
+            if self.clash == "error":
+                raise AssemblyError(
+                    f"join_columns: the column {column!r} is not the same in {listing(others)} (clash=error)"
+                )
+            suffixed = f"{column}_{name}"
+            if suffixed in holders or suffixed in self.keys:
+                raise AssemblyError(f"join_columns: the columns {column!r} clash, and {suffixed!r} is taken too")
+            joined[suffixed] = tables[name][column]
         return joined
+
+    def _is_one(self, column: str, tables: Sequence[Any]) -> bool:
+        """Tell whether a column that several tables have comes once."""
+        if self.clash in ("first", "always"):
+            return self.clash == "first"
+        return all(same_values(tables[0][column], other[column]) for other in tables[1:])
 
     def _matched(self, tables: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Return a table of the keys, and the tables with their rows in its order."""

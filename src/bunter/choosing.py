@@ -58,6 +58,7 @@ class Choice:
         self._names_of_leaf = names
         self._of_leaf: dict[int, list[str]] = {}
         self._of_node: dict[int, list[str]] = {}
+        self._present_in: dict[int, dict[str, ColumnSet]] = {}
         self._skipped: set[int] = set()
         self._read: dict[_Key, list[str]] = {}
         # What is kept by identity must not go away meanwhile.
@@ -73,6 +74,10 @@ class Choice:
         """Return the columns to read of a leaf; None: it takes none."""
         return self._read.get(key)
 
+    def present(self, branch: LocatedNode) -> dict[str, ColumnSet]:
+        """Return which columns the components have, if their assembler chose among them."""
+        return self._present_in.get(id(branch), {})
+
     def chosen(self, branch: LocatedBranch, value: Any) -> Any:
         """Return of what was read, or assembled, the columns that were asked for in this place."""
         columns = self._of_leaf.get(id(branch)) or self._of_node.get(id(branch))
@@ -84,8 +89,8 @@ class Choice:
         for column in columns:
             if column not in there:
                 raise ParameterError(
-                    f"{self._name}: there is no column {column!r}{did_you_mean(column, there)}; what was assembled has: "
-                    f"{listing(there)}"
+                    f"{self._name}: there is no column {column!r}{did_you_mean(column, there)}; what was assembled "
+                    f"has: {listing(there)}"
                 )
         return only_columns(value, columns)
 
@@ -108,13 +113,14 @@ class Choice:
 
     def _assign_node(self, branch: LocatedNode, columns: Any, name: str) -> None:
         assembler: Any = None if branch.node.derive else self._assembler(branch.node.composite)
-        present = self._present(branch) if hasattr(assembler, "select_columns") else {}
+        present = self._columns_in(branch) if hasattr(assembler, "select_columns") else {}
         if not present:
             for inner_name, inner in branch.branches.items():
                 self._assign(inner, columns, f"{name}.{inner_name}")
             return
         wanted = check_columns(columns, assembler.column_names(present), name)
         self._of_node[id(branch)] = wanted
+        self._present_in[id(branch)] = present
         chosen = assembler.select_columns(wanted, present)
         for inner_name in present:
             inner = branch.branches[inner_name]
@@ -123,7 +129,7 @@ class Choice:
             else:
                 self._skipped.add(id(inner))
 
-    def _present(self, branch: LocatedNode) -> dict[str, ColumnSet]:
+    def _columns_in(self, branch: LocatedNode) -> dict[str, ColumnSet]:
         """Return the components that are tables, or lists of tables."""
         found: dict[str, ColumnSet] = {}
         for name, inner in branch.branches.items():
@@ -144,7 +150,7 @@ class Choice:
         if branch.node.take:
             return self._names(branch.branches[branch.node.take])
         assembler: Any = None if branch.node.derive else self._assembler(branch.node.composite)
-        present = self._present(branch)
+        present = self._columns_in(branch)
         if present and hasattr(assembler, "column_names"):
             names: Sequence[str] = assembler.column_names(present)
             return names

@@ -104,6 +104,11 @@ class Context:
         first = self.chain.order[0]
         if not isinstance(first, Overlay):
             return False
+        for new in changes.datasets:
+            if new.replaces:
+                # The one that is replaced must not show again if the new one is deleted.
+                old = first.parents[0].registry.find(new.type, new.data_id, new.part)
+                self.chain.hidden |= {old.uuid} if old is not None else set()
         first.registry.apply([changes])
         self._repinned.update({(type_, data_id): uuid for type_, data_id, uuid in changes.repins})
         return True

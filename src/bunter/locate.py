@@ -242,15 +242,18 @@ class Locator:
         return found.repository.registry.pins(node.composite.name, found.record.uuid) if frozen is None else frozen
 
     def _pin(self, repository: Repository, views: list[_View], data_id: DataId) -> Pin | None:
-        pin = next((pin for view in views if (pin := view.pin(repository.id)) is not None), None)
-        if pin is None and isinstance(repository, Overlay):
-            # What a transaction of ours has put will be the output's own: it masks none of the output's pins, but
-            # those of a dataset that was put by its own name follow it.
-            output = repository.parents[0]
-            pin = next((pin for view in views if (pin := view.pin(output.id)) is not None), None)
-            if pin is not None and not self.frozen:
-                pin = replace(pin, uuid=self.repinned.get((pin.type, data_id), pin.uuid))
-        return pin
+        # What a transaction of ours has put will be the output's own: it masks none of the output's pins, but those of
+        # a dataset that was put by its own name follow it.
+        output = repository.parents[0] if isinstance(repository, Overlay) else None
+        for view in views:
+            pin = view.pin(repository.id)
+            if pin is not None:
+                return pin
+            pin = None if output is None else view.pin(output.id)
+            if pin is not None:
+                new = None if self.frozen else self.repinned.get((pin.type, data_id))
+                return pin if new is None else replace(pin, uuid=new)
+        return None
 
     def _candidates(
         self, views: list[_View], data_id: DataId, direct: Callable[[Repository], Record | None]

@@ -27,11 +27,20 @@ class ComponentDict(dict[str, Any]):
     origin : (int, int)
         ``(y0, x0)``: where the first pixel of the planes lies in the full frame; other than zero if the get
         was given a ``bbox``.
+    present : mapping
+        Which columns the tables among them have (`bunter.assembly.ColumnSet`), if the get was given ``columns`` and the
+        assembler chose those that were read; else empty.
     """
 
-    def __init__(self, components: Mapping[str, Any] | None = None, origin: tuple[int, int] = (0, 0)) -> None:
+    def __init__(
+        self,
+        components: Mapping[str, Any] | None = None,
+        origin: tuple[int, int] = (0, 0),
+        present: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(components or {})
         self.origin = origin
+        self.present = present or {}
 
 
 def compute(

@@ -466,7 +466,7 @@ class Put:
     # References
 
     def _reference(self, path: str, choice: LocatedBranch, member: DataId | None = None) -> list[Pin]:
-        """Pin what was located, a composite by itself if it was put, else leaf by leaf."""
+        """Pin what was located: a composite by itself if it is as it was put, else leaf by leaf."""
         if isinstance(choice, Located):
             if choice.found is None or not isinstance(choice.leaf, Leaf):
                 if isinstance(choice.leaf, Leaf):
@@ -479,17 +479,12 @@ class Put:
         node = choice.node
         if node.take:
             return self._reference(path, choice.branches[node.take], member)
-        pins = []
-        if choice.put is not None:
-            put = choice.put
-            pins = [Pin(path, member, node.composite.name, node.data_id, put.record.uuid, "", place_of(put))]
+        put = choice.put
+        if put is not None and (member is not None or (not self.options.self_contained and _is_as_pinned(choice))):
+            return [Pin(path, member, node.composite.name, node.data_id, put.record.uuid, "", place_of(put))]
         if member is not None:
-            return pins or [Pin(path, member, node.composite.name, node.data_id, None, "", "")]
-        for name, inner in choice.branches.items():
-            # What the composite's own pins settle need not be pinned again.
-            if choice.put is None or self.options.self_contained or not _is_as_pinned(inner):
-                pins += self._reference(f"{path}.{name}", inner)
-        return pins
+            return [Pin(path, member, node.composite.name, node.data_id, None, "", "")]
+        return [pin for name, inner in choice.branches.items() for pin in self._reference(f"{path}.{name}", inner)]
 
     # The composite itself
 

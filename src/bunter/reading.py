@@ -395,6 +395,7 @@ class Reader:
             assembler_of(composite, self._opener),
             self._origin(),
             self._opener.importer.trusts_definition(composite.name),
+            self._choice.present(branch) if self._choice is not None else None,
         )
         if self._choice is not None:
             built = self._choice.chosen(branch, built)

@@ -312,3 +312,34 @@ def test_a_real_ccd_in_two_bricks(shared_data: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(
             butler.get("calexp:legacyzpts", visit=visit, ccd="N3", brick="1869p255").image, exposure.image
         )
+
+
+def test_a_region_finds_the_ccds_and_their_tracts(single_visit: Path, tmp_path: Path) -> None:
+    """All `calexp:jointcal` in a place on the sky; of the exposure with its new WCS, not where sfm saw it."""
+    size = SHAPE[1] * 7.3e-5
+    policy = JOINTCAL + '  stars: {python: dict, storage: Json, template: "stars/%(tract)d.json"}\n'
+    out = RepositoryArgs(tmp_path / "out", policy=policy)
+    with Butler(inputs=single_visit, outputs=out, durability="fast") as jointcal:
+        exposure = jointcal.get("calexp:sfm", visit=431608, ccd="N3")
+        for tract, ra in (0, 150.0), (1, 150.0), (2, 150.0 + size):
+            exposure.wcs, exposure.photo_calib = a_wcs(ra), PhotoCalib.from_zero_point(27.1)
+            jointcal.put(exposure, "calexp:jointcal", {**DATA_ID, "tract": tract})
+
+        def tracts(region: object, name: str = "calexp:jointcal", **keys: object) -> list[object]:
+            return [ref.data_id["tract"] for ref in jointcal.query(name, region=region, **keys)]
+
+        assert tracts("circle 150.0 2.0 0.001") == [0, 1]
+        assert tracts("circle 150.0 2.0 0.001", tract=1) == [1]
+        assert tracts(f"circle {150.0 + size} 2.0 0.001") == [2]
+        assert tracts((149.0, 151.0, 1.0, 3.0)) == [0, 1, 2]
+        assert tracts([(150.1, 1.99), (150.2, 1.99), (150.2, 2.01)]) == [2]
+        assert tracts("circle 10.0 2.0 0.001") == []
+        assert jointcal.query("calexp:sfm", region=f"circle {150.0 + size} 2.0 0.001").count() == 0
+
+        # What has no WCS lies where its tract does.
+        for tract in (0, 1):
+            jointcal.put({"n": tract}, "stars", tract=tract)
+        corners = {"ra1": [149.0, 150.1], "ra2": [150.1, 151.0], "dec1": [1.0, 1.0], "dec2": [3.0, 3.0]}
+        assert jointcal.add_regions("tract", {"tract": [0, 1], **corners}) == 2
+        assert tracts("circle 149.5 2.0 0.001", "stars") == [0]
+        assert tracts("circle 150.1 2.0 0.001", "stars") == [0, 1]

@@ -30,7 +30,7 @@ from bunter import (
 from .counting import Counted
 
 HERE = __name__
-SHAPE = (1024, 1024)
+SHAPE = (768, 768)
 PLANE = 4 * SHAPE[0] * SHAPE[1]
 PATCH = {"tract": 0, "patch": "159,2", "filter": "r"}
 
@@ -248,7 +248,7 @@ def test_a_subtraction_in_another_precision_is_told(detection: Butler) -> None:
     exposure = detection.get("coadd", PATCH)
     detect(exposure)
     exposure.image = detection.get("coadd.image", PATCH) - exposure.background.image(SHAPE)
-    with pytest.raises(AssemblyError, match=r"by up to .* \(float32 and float64, \d+ of 1048576 pixels\)"):
+    with pytest.raises(AssemblyError, match=r"by up to .* \(float32 and float64, \d+ of 589824 pixels\)"):
         detection.put(exposure, "coadd:detected", PATCH)
 
 

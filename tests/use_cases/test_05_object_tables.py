@@ -31,6 +31,8 @@ from bunter import (
 from bunter.assembly import ColumnSet
 from bunter.assembly_columns import JoinColumns
 from bunter.definitions import load
+from bunter.formats.convert import convert
+from bunter.formats.tables import names_of
 
 from .counting import Counted
 
@@ -90,7 +92,7 @@ def test_tables_of_three_formats_are_one_by_their_key(butler: Butler) -> None:
     np.testing.assert_array_equal(found["flux_r"], ids * 2.0)
     np.testing.assert_array_equal(found["e1"], ids / 1000.0)
     assert found["ra"].unit == u.deg
-    assert len(found.colnames) == 1 + 1 + 20 + 1 + 1 + 3, "objectId once; flag differs in g, and has a suffix in all three"
+    assert len(found.colnames) == 1 + 1 + 20 + 1 + 1 + 3, "objectId once; three times flag, which differs in g"
     assert {"flag_ref", "flag_g", "flag_r"} <= set(found.colnames)
 
 
@@ -117,7 +119,7 @@ def test_a_selection_is_what_the_whole_has(butler: Butler, columns: list[str]) -
 
 def test_a_selection_reads_only_the_tables_that_it_needs(butler: Butler, repository: Path) -> None:
     sizes = {path.name: path.stat().st_size for path in (repository / "object" / "0").iterdir()}
-    assert sizes["g.parquet"] > 3_000_000
+    assert sizes["g.parquet"] > 2_500_000
     with Counted() as io:
         butler.get("object", tract=0)
     assert io.read > sum(sizes.values()) * 0.99
@@ -139,7 +141,7 @@ def test_at_first_the_headers_of_the_others_are_read(repository: Path) -> None:
             fresh.get("object", tract=0, parameters={"columns": ["e1"]})
     shape = (repository / "object" / "0" / "shape.csv").stat().st_size
     assert len(set(io.data_files(repository))) == 4
-    assert io.read < shape + 200_000, "the table itself, and of 4 MB of others their first lines and footers"
+    assert io.read < shape + 200_000, "the table itself, and of 3.5 MB of others headers and footers"
 
 
 def test_a_table_that_is_away_is_not_missed_by_those_who_do_not_need_it(butler: Butler, repository: Path) -> None:
@@ -164,7 +166,7 @@ def test_the_plan_says_what_would_be_read(butler: Butler) -> None:
 def test_columns_that_are_not_there_are_named(butler: Butler) -> None:
     with pytest.raises(ParameterError, match=r"no column 'flux_x'; did you mean 'flux_r'\?; there are: objectId, ra"):
         butler.get("object", tract=0, parameters={"columns": ["ra", "flux_x"]})
-    with pytest.raises(ParameterError, match="no column 'flag'.*flag_ref"):
+    with pytest.raises(ParameterError, match=r"no column 'flag'.*flag_ref"):
         # Whether it comes with or without suffix is known once it was read.
         butler.get("object", tract=0, parameters={"columns": ["flag"]})
     for wrong in ("ra", [], 5, ["ra", "ra"]):
@@ -194,7 +196,9 @@ def structured(columns: Mapping[str, list[Any]]) -> Any:
     return Table(dict(columns)).as_array()
 
 
-MAKES = pytest.mark.parametrize("make", [Table, pa.table, pd.DataFrame, structured], ids=["astropy", "arrow", "pandas", "array"])
+MAKES = pytest.mark.parametrize(
+    "make", [Table, pa.table, pd.DataFrame, structured], ids=["astropy", "arrow", "pandas", "array"]
+)
 
 
 def listed(table: Any, column: str) -> list[Any]:
@@ -263,10 +267,8 @@ def test_outer_keeps_units_and_masks_mixin_columns() -> None:
 @MAKES
 def test_outer_with_an_empty_table(make: Any) -> None:
     empty = Table({"id": np.zeros(0, int), "b": np.zeros(0), "s": np.zeros(0, "U3")})
-    for_make = {pa.table: pa.table, pd.DataFrame: pd.DataFrame}.get(make)
-    none = empty if make is Table else empty.as_array() if for_make is None else for_make({c: empty[c].tolist() for c in empty.colnames})
-    if make is pa.table:
-        none = none.cast(pa.schema([("id", pa.int64()), ("b", pa.float64()), ("s", pa.string())]))
+    kinds = {Table: Table, pa.table: pa.Table, pd.DataFrame: pd.DataFrame, structured: np.ndarray}
+    none = convert(empty, kinds[make])
     made = JoinColumns(["id"], how="outer")({}, {"one": make({"id": [2, 1]}), "two": none}, None)
     assert listed(made, "id") == [1, 2]
     assert listed(made, "b") == [None, None]
@@ -296,9 +298,7 @@ CLASHES = {
 def test_clashes(make: Any, clash: str) -> None:
     tables = {"one": make({"same": [1, 2], "differs": [1, 2]}), "two": make({"same": [1, 2], "differs": [1, 3]})}
     made = JoinColumns(clash=clash)({}, dict(tables), None)
-    names = list(getattr(made, "colnames", None) or getattr(made, "column_names", None) or getattr(made, "columns", None)
-                 if not isinstance(made, np.ndarray) else made.dtype.names)  # fmt: skip
-    assert sorted(names) == sorted(CLASHES[clash])
+    assert sorted(names_of(made)) == sorted(CLASHES[clash])
     if clash == "first":
         assert listed(made, "differs") == [1, 2]
 
@@ -438,8 +438,8 @@ def test_other_composites_give_all_tables_the_same_columns(nested: Butler) -> No
 
 
 def test_a_list_is_not_joined(nested: Butler) -> None:
-    nested.define({"datasets": {"wrong": {
-        "composite": {"all": {"datasetType": "src_g", "subset": True}, "one": "src_r"}, "assembler": "join_columns"}}})  # fmt: skip
+    components = {"all": {"datasetType": "src_g", "subset": True}, "one": "src_r"}
+    nested.define({"datasets": {"wrong": {"composite": components, "assembler": "join_columns"}}})
     with pytest.raises(AssemblyError, match="'all' is a list: make a composite of it"):
         nested.get("wrong", tract=0, patch="0,0")
 
@@ -554,8 +554,8 @@ def test_the_first_snippet_without_inheritance(tmp_path: Path) -> None:
     policy = GEN2.replace("srccat_blue(srccat)", "srccat_blue").replace("srccat_green(srccat)", "srccat_green")
     written = 'python: "lsst.afw.table.SourceCatalog", storage: "FitsCatalogStorage", template:'
     for colour in "bg":
-        policy = policy.replace(f'template: "sci-results/%(run)d/%(camcol)d/{colour}/icSrc/icSrc-%(run)06d-{colour}',
-                                f'{written} "sci-results/%(run)d/%(camcol)d/{colour}/icSrc/icSrc-%(run)06d-%(filter)s')  # fmt: skip
+        folder = f'"sci-results/%(run)d/%(camcol)d/{colour}/icSrc/icSrc-%(run)06d-'
+        policy = policy.replace(f"template: {folder}{colour}", f"{written} {folder}%(filter)s")
     with Butler(outputs=RepositoryArgs(tmp_path, policy=policy), trust=[HERE]) as butler:
         for name, factor in (("srccat_blue", 1.0), ("srccat_green", 10.0)):
             butler.put(a_catalog(factor), name, FIELD, filter="x")
@@ -593,8 +593,8 @@ def test_a_thousand_sources_of_stripe_82_in_four_tables(shared_data: Path, tmp_p
 
     with gzip.open(shared_data / "stripe82" / "case03_RunDeepSource.csv.gz") as file:
         sources = csv.read_csv(file)
-    sources = sources.select([name for name in sources.column_names if not name.endswith(("flags", "_flags_badcorr"))])
-    sources = sources.select([f.name for f in sources.schema if pa.types.is_integer(f.type) or pa.types.is_floating(f.type)])
+    numbers = [field.name for field in sources.schema if field.type in (pa.int64(), pa.float64())]
+    sources = sources.select(numbers)
     parts = {"coord": "Parquet", "shape_sdss": "FitsTable", "flux": "Ecsv", "multishapelet": "Parquet"}
     policy = {
         "datasets": {

@@ -2,7 +2,7 @@
 
 Policies (their text is in ``tests/definitions/usecases``), functions and scripts run as they stand:
 ``lsst.afw`` stands for Bunter's own types, ``lsst.mypackage`` is a package that the test writes, and
-``lsst.daf.persistence`` one line that such a site would have.
+``lsst.daf.persistence`` is the one line that such a site would have.
 """
 
 from __future__ import annotations
@@ -174,9 +174,14 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("BUNTER_CONFIG", str(tmp_path / "configuration"))
+    # The folder `lsst` of the site, beside that of the one LSST package that is installed.
+    lsst = importlib.import_module("lsst")
+    monkeypatch.setattr(lsst, "__path__", [*lsst.__path__, str(tmp_path / "lsst")])
+    known = set(sys.modules)
     yield Site(tmp_path)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "lsst"]:
-        del sys.modules[name]
+    for name in set(sys.modules) - known:
+        if name.split(".")[:2] in (["lsst", "mypackage"], ["lsst", "daf"], ["lsst", "afw"]):
+            del sys.modules[name]
 
 
 def a_wcs(ra: float = 10.0) -> WCS:
@@ -233,7 +238,9 @@ butler = dafPersist.Butler(inputs=inputRepoArgs, outputs=outputRepoArgs)
         assert butler.get("jointcalexp.wcs", FIELD, tract=0).wcs.crval[0] == 10.001
 
 
-@pytest.mark.parametrize("call", ["get('calexp: jointcal', dataId)", "get('calexp', dataId={'version':'jointcal', **dataId})"])
+@pytest.mark.parametrize(
+    "call", ["get('calexp: jointcal', dataId)", "get('calexp', dataId={'version':'jointcal', **dataId})"]
+)
 def test_case_1_with_stages(site: Site, call: str) -> None:
     with Butler(outputs=RepositoryArgs("repo", policy=POLICIES / "01_stages.yaml")) as butler:
         butler.put(an_exposure(), "calexp:sfm", visit=1, ccd="N3")

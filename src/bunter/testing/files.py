@@ -278,7 +278,7 @@ class FilesTests:
             thread.start()
         for thread in threads:
             thread.join()
-        assert not failed
+        assert not failed, failed
         assert len({file.path for file, _ in stored}) == 30
         for file, content in stored:
             assert self.content(files, file) == content

@@ -309,7 +309,7 @@ class DatasetsInRegistry(RegistryUnderTest):
             thread.start()
         for thread in threads:
             thread.join()
-        assert not failed
+        assert not failed, failed
         for turn in range(8):
             assert sum(won for t, _, won in outcomes if t == turn) == 1
             record = registry.find("raw", one(turn))
