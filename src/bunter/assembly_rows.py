@@ -15,6 +15,7 @@ from .assembly_tables import (
     meta_of,
     stacked,
     with_attached,
+    with_columns,
     with_common_components,
 )
 from .components import declared_components, get_component, match_component
@@ -195,9 +196,7 @@ def _with_constants(table: Any, values: Mapping[str, Any]) -> Any:
 
     columns = {name: numpy.full(len(table), value) for name, value in values.items()}
     if isinstance(table, loaded("astropy.table", "Table")):
-        made = table.copy(copy_data=False)
-        made.add_columns(list(columns.values()), names=list(columns), indexes=[0] * len(columns))
-        return made
+        return with_columns(table, {**columns, **{name: table[name] for name in table.colnames}})
     if isinstance(table, loaded("pyarrow", "Table")):
         import pyarrow
 

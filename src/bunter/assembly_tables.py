@@ -66,7 +66,18 @@ def only_columns(table: Any, columns: Sequence[str]) -> Any:
         from numpy.lib.recfunctions import repack_fields
 
         return repack_fields(table[list(columns)])
+    if isinstance(table, loaded("astropy.table", "Table")):
+        return with_columns(table, {name: table[name] for name in columns})
     return table[list(columns)]
+
+
+def with_columns(table: Any, columns: Mapping[str, Any]) -> Any:
+    """Return an astropy table with other columns, not copied, and with what it says beside them.
+
+    Astropy's own selections tie tables into knots that hold their memory until Python happens to look for such.
+    """
+    made = type(table)(list(columns.values()), names=list(columns), copy=False, meta=table.meta)
+    return with_common_components(made, [table])
 
 
 def take_rows(table: Any, index: Any) -> Any:

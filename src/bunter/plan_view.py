@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import formats
+from .components import match_component
 from .dataid import DataId
 from .locate import Located, LocatedBranch, LocatedList, lacking
 from .names import DatasetName
-from .plan import Leaf
+from .plan import Leaf, source_component
 from .reading import Opener, part_in
 
 if TYPE_CHECKING:
@@ -113,7 +114,11 @@ def _describe(component: str, branch: LocatedBranch, told: _Told) -> dict[str, A
         "put": None if branch.put is None else str(branch.put.record.uuid),
         "components": {name: _describe(name, inner, told) for name, inner in branch.branches.items()},
     }
+    lists = [inner.gather.source for inner in branch.branches.values() if isinstance(inner, LocatedList)]
+    sources = [source for source in map(source_component, lists) if source is not None]
     for name, inner in described["components"].items():
+        if match_component(name, sources) is not None:
+            inner["lists"] = True
         operation = node.composite.operation(name)
         if operation is not None:
             inner["operation"] = f"{operation.function}({', '.join(operation.inputs)})"
@@ -230,7 +235,8 @@ def _leaf_line(leaf: Mapping[str, Any]) -> str:
         return f"{text}  {state.upper()}{note}{where}{_operation_note(leaf)}"
     text += f"  {leaf['repository_name']}: {leaf.get('path', 'composite')}"
     if "columns" in leaf:
-        text += f"  columns {', '.join(leaf['columns'])}" if leaf["columns"] else "  not read"
+        not_read = "read for the data IDs alone" if leaf.get("lists") else "not read"
+        text += f"  columns {', '.join(leaf['columns'])}" if leaf["columns"] else f"  {not_read}"
     elif "size" in leaf:
         if leaf["bytes"] is not None:
             spans = ", ".join(f"{offset}-{offset + length}" for offset, length in leaf["bytes"])

@@ -25,11 +25,11 @@ from .errors import (
     DatasetNotFoundError,
 )
 from .formats.equality import same_values
-from .locate import Found, Located, LocatedBranch, LocatedList, LocatedNode, lacking, located_leaves
+from .locate import Found, Located, LocatedBranch, LocatedList, LocatedNode, lacking
 from .members import data_ids_in, data_ids_of
 from .names import DatasetName
+from .picking import complete, is_as_put, leaf_of
 from .plan import Absent, Branch, Gather, Leaf, Node, source_component
-from .reading import check_complete
 from .registry.interface import NewDataset, Pin
 from .storing import Options, Stored, Storer, footprint_of, place_of
 from .taking import Taken, what
@@ -199,7 +199,7 @@ class Put:
         spared = self._discards(name) or not self.options.check
         found = [choice for choice in choices if not any(True for _ in lacking(choice, optional=name in node.optional))]
         if input_only and not found:
-            check_complete(choices[-1], f"{node.composite.name}.{name}", node.data_id)
+            checkcomplete(choices[-1], f"{node.composite.name}.{name}", node.data_id)
         made: list[Any] = []
         for choice in found:
             if input_only and spared:
@@ -259,9 +259,9 @@ class Put:
         """Pin what an object does not hold: what get finds if the component is inputOnly, else that it is absent."""
         name = component.name
         if component.input_only:
-            for choice in _complete(choices, component.optional):
+            for choice in complete(choices, component.optional):
                 return self._reference(name, choice)
-            check_complete(choices[-1], f"{node.composite.name}.{name}", node.data_id)
+            checkcomplete(choices[-1], f"{node.composite.name}.{name}", node.data_id)
         if not component.optional:
             raise AssemblyError(
                 f"{node.composite.name} {node.data_id}: the object has no {name!r}, and the component is not optional; "
@@ -288,7 +288,7 @@ class Put:
     ) -> list[Pin]:
         name = component.name
         strip = parts_to_strip(value, name, [n for n in parts if n != name])
-        leaf, found = _leaf_of(branch, choices)
+        leaf, found = leaf_of(branch, choices)
         if leaf is None:
             assert isinstance(branch, Node)
             return self._nested(node, component, branch, value, choices, path, member)
@@ -385,7 +385,7 @@ class Put:
         member: DataId | None,
     ) -> list[Pin]:
         """Put a composite that is a component, or compare it leaf by leaf if it is only read."""
-        whole = _complete(choices, False)
+        whole = complete(choices, False)
         if whole and self._discards(component.name):
             return self._reference(path, whole[0], member)
         if component.input_only and not self.options.check and whole:
@@ -400,7 +400,7 @@ class Put:
                     return self._reference(path, choice, member)
                 differences.append(difference)
         if component.input_only:
-            check_complete(choices[-1], f"{node.composite.name}.{component.name}", node.data_id)
+            checkcomplete(choices[-1], f"{node.composite.name}.{component.name}", node.data_id)
             first = differences[0]
             raise AssemblyError(
                 f"{node.composite.name} {node.data_id}: {component.name}{first.where} differs from {first.stored}, but "
@@ -435,7 +435,7 @@ class Put:
                 continue
             unopened = getattr(member, "is_deferred", False)
             if unopened and member.stands_for(gather.name, data_id):
-                check_complete(located[0], f"{where}: {gather.name}", data_id)
+                checkcomplete(located[0], f"{where}: {gather.name}", data_id)
                 pins += self._reference(component.name, located[0], data_id)
                 continue
             # What was not opened but goes by another name is put under this one.
@@ -480,7 +480,9 @@ class Put:
         if node.take:
             return self._reference(path, choice.branches[node.take], member)
         put = choice.put
-        if put is not None and (member is not None or (not self.options.self_contained and _is_as_pinned(choice))):
+        # What is computed from components of a put composite is pinned by these.
+        by_itself = not node.derive and not self.options.self_contained and put is not None and is_as_put(choice)
+        if put is not None and (member is not None or by_itself):
             return [Pin(path, member, node.composite.name, node.data_id, put.record.uuid, "", place_of(put))]
         if member is not None:
             return [Pin(path, member, node.composite.name, node.data_id, None, "", "")]
@@ -556,35 +558,6 @@ def _twins(node: Node, name: str, dataset: str) -> ConflictError:
         f"{node.composite.name} {node.data_id}: {name!r} and another component are one dataset, {dataset}, but differ. "
         "Nothing was written"
     )
-
-
-def _complete(choices: Sequence[LocatedBranch], optional: bool) -> list[LocatedBranch]:
-    """Return the choices that lack nothing; one that holds what a composite was put with is given as that composite."""
-    whole = [choice for choice in choices if not any(True for _ in lacking(choice, optional=optional))]
-    put = [choice for choice in whole if isinstance(choice, LocatedNode) and choice.put is not None]
-    return [next((other for other in put if _uuids(other) == _uuids(choice)), choice) for choice in whole]
-
-
-def _uuids(located: LocatedBranch) -> list[UUID | None]:
-    return [leaf.found.record.uuid if leaf.found is not None else None for leaf in located_leaves(located)]
-
-
-def _is_as_pinned(located: LocatedBranch) -> bool:
-    """Tell whether all of something is what a pin says, and nothing nearer masks it."""
-    if isinstance(located, Located):
-        return located.pinned
-    if isinstance(located, LocatedList):
-        return located.pinned and all(_is_as_pinned(member) for _, member in located.members)
-    return all(_is_as_pinned(inner) for inner in located.branches.values())
-
-
-def _leaf_of(branch: Branch, choices: list[LocatedBranch]) -> tuple[Leaf | None, list[Found]]:
-    """Return the leaf that a branch comes down to and where it was found, if it is one leaf."""
-    found: dict[UUID, Found] = {}
-    for choice in choices:
-        if isinstance(choice, Located) and choice.found is not None:
-            found.setdefault(choice.found.record.uuid, choice.found)
-    return (branch, list(found.values())) if isinstance(branch, Leaf) else (None, [])
 
 
 def _plain(name: DatasetName) -> DatasetName:

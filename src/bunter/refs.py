@@ -11,9 +11,9 @@ from .errors import DatasetNotFoundError
 from .registry.interface import Pin, Precursor, Record
 
 if TYPE_CHECKING:
-    from .butler import Butler
     from .locate import Found
     from .names import DatasetName
+    from .session import Session
 
 
 class DatasetRef:
@@ -29,7 +29,7 @@ class DatasetRef:
 
     def __init__(
         self,
-        butler: Butler,
+        butler: Session,
         name: DatasetName,
         data_id: DataId,
         found: Found | None,
@@ -118,7 +118,7 @@ class DatasetRef:
 
 
 def _restored(
-    butler: Butler,
+    butler: Session,
     name: DatasetName,
     data_id: DataId,
     found: tuple[UUID, Record] | None,
@@ -161,7 +161,7 @@ class Query:
     """
 
     def __init__(
-        self, butler: Butler, name: DatasetName, data_ids: Sequence[DataId], found: Mapping[DataId, Found]
+        self, butler: Session, name: DatasetName, data_ids: Sequence[DataId], found: Mapping[DataId, Found]
     ) -> None:
         self._butler = butler
         self._name = name

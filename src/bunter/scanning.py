@@ -203,6 +203,7 @@ def _listed(columns: Any, name: str) -> list[str]:
 
 def _filtered(table: Any, where: Expression, name: str) -> Any:
     """Return the rows that meet a condition."""
+    import numpy
     import pyarrow
 
     there = names_of(table)
@@ -226,12 +227,11 @@ def _filtered(table: Any, where: Expression, name: str) -> Any:
         elif types.is_integer(field.type) or types.is_floating(field.type) or types.is_boolean(field.type):
             kinds[field.name] = "number"
     where.check(kinds)
-    row = "row"
-    while row in there:
-        row += "_"
     try:
-        numbered = plain.append_column(row, pyarrow.array(range(len(table)), pyarrow.int64()))
-        return take_rows(table, numbered.filter(where.to_arrow()).column(row).to_numpy())
+        mask = where.mask(plain)
+        if isinstance(mask, pyarrow.Scalar):
+            return table if mask.as_py() is True else take_rows(table, [])
+        return take_rows(table, numpy.flatnonzero(mask.fill_null(False).to_numpy()))
     except pyarrow.ArrowException as error:
         raise ParameterError(f"{name}: where={str(where)!r} cannot be asked of these columns: {error}") from error
 

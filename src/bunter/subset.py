@@ -309,7 +309,7 @@ def _pins(path: str, located: LocatedBranch, member: DataId | None = None) -> It
     node = located.node
     if node.take:
         yield from _pins(path, located.branches[node.take], member)
-    elif path and located.put is not None:
+    elif path and located.put is not None and (not node.derive or member is not None):
         uuid, place = located.put.record.uuid, place_of(located.put)
         yield Pin(path, member, node.composite.name, node.data_id, uuid, "", place)
     elif member is not None:

@@ -18,7 +18,7 @@ from .registry.interface import Pin, Precursor
 from .storing import place_of
 
 if TYPE_CHECKING:
-    from .butler import Butler
+    from .session import Session
 
 _Link: TypeAlias = tuple[Precursor, Found | None, str]
 """What is known of a dataset, its record if it is in a repository that is searched, and the part that is meant."""
@@ -106,7 +106,7 @@ def _precursor(found: Found) -> Precursor:
 
 
 def trace(
-    butler: Butler,
+    butler: Session,
     context: Context,
     start: DatasetRef | tuple[DatasetName, LocatedBranch],
     *,
@@ -217,7 +217,7 @@ def _anywhere(context: Context, type_: str, uuid: UUID | None, part: str) -> Fou
     return None
 
 
-def _ref(butler: Butler, context: Context, link: _Link) -> DatasetRef:
+def _ref(butler: Session, context: Context, link: _Link) -> DatasetRef:
     known, found, _ = link
     name = DatasetName.parse(known.type)
     if found is None:

@@ -1,4 +1,4 @@
-"""``where`` expressions: parsed with limits, evaluated on mappings, turned into SQL with placeholders or into Arrow's.
+"""``where`` expressions: parsed with limits, evaluated on mappings, as SQL with placeholders, or on Arrow columns.
 
 The grammar, in order of binding::
 
@@ -46,6 +46,14 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+_ARROW = {
+    "=": "equal",
+    "<>": "not_equal",
+    "<": "less",
+    "<=": "less_equal",
+    ">": "greater",
+    ">=": "greater_equal",
+}
 _SPELLED = {"==": "=", "!=": "<>"}
 _KEYWORDS = ("and", "or", "not", "in", "between", "is", "null")
 
@@ -68,13 +76,13 @@ class _Operand:
         parameters.append(self.value)
         return "?"
 
-    def arrow(self) -> Any:
-        from pyarrow import compute
+    def arrow(self, columns: Any) -> Any:
+        import pyarrow
 
         if self.key is not None:
-            return compute.field(self.key)
-        assert self.value is not None
-        return compute.scalar(self.value)
+            return columns[self.key]
+        literal: Any = self.value
+        return pyarrow.scalar(literal)
 
     def __str__(self) -> str:
         return self.key if self.key is not None else repr(self.value)
@@ -101,8 +109,10 @@ class _Compare:
     def sql(self, column: Column, parameters: list[Literal]) -> str:
         return f"{self.left.sql(column, parameters)} {self.sign} {self.right.sql(column, parameters)}"
 
-    def arrow(self) -> Any:
-        return _COMPARE[self.sign](self.left.arrow(), self.right.arrow())
+    def arrow(self, columns: Any) -> Any:
+        from pyarrow import compute
+
+        return getattr(compute, _ARROW[self.sign])(self.left.arrow(columns), self.right.arrow(columns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +134,11 @@ class _Among:
         left = self.left.sql(column, parameters)
         return f"{left} IN ({', '.join(choice.sql(column, parameters) for choice in self.choices)})"
 
-    def arrow(self) -> Any:
-        return reduce(operator.or_, (self.left.arrow() == choice.arrow() for choice in self.choices))
+    def arrow(self, columns: Any) -> Any:
+        from pyarrow import compute
+
+        left = self.left.arrow(columns)
+        return reduce(compute.or_kleene, (compute.equal(left, choice.arrow(columns)) for choice in self.choices))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +157,11 @@ class _IsNull:
     def sql(self, column: Column, parameters: list[Literal]) -> str:
         return f"{self.left.sql(column, parameters)} IS NULL"
 
-    def arrow(self) -> Any:
+    def arrow(self, columns: Any) -> Any:
+        from pyarrow import compute
+
         # Columns of floats have no other word for a value that is missing.
-        return self.left.arrow().is_null(nan_is_null=True)
+        return compute.is_null(self.left.arrow(columns), nan_is_null=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +177,10 @@ class _Not:
     def sql(self, column: Column, parameters: list[Literal]) -> str:
         return f"NOT ({self.term.sql(column, parameters)})"
 
-    def arrow(self) -> Any:
-        return ~self.term.arrow()
+    def arrow(self, columns: Any) -> Any:
+        from pyarrow import compute
+
+        return compute.invert(self.term.arrow(columns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +196,10 @@ class _All:
     def sql(self, column: Column, parameters: list[Literal]) -> str:
         return " AND ".join(f"({term.sql(column, parameters)})" for term in self.terms)
 
-    def arrow(self) -> Any:
-        return reduce(operator.and_, (term.arrow() for term in self.terms))
+    def arrow(self, columns: Any) -> Any:
+        from pyarrow import compute
+
+        return reduce(compute.and_kleene, (term.arrow(columns) for term in self.terms))
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +215,10 @@ class _Any:
     def sql(self, column: Column, parameters: list[Literal]) -> str:
         return " OR ".join(f"({term.sql(column, parameters)})" for term in self.terms)
 
-    def arrow(self) -> Any:
-        return reduce(operator.or_, (term.arrow() for term in self.terms))
+    def arrow(self, columns: Any) -> Any:
+        from pyarrow import compute
+
+        return reduce(compute.or_kleene, (term.arrow(columns) for term in self.terms))
 
 
 _Node: TypeAlias = _Compare | _Among | _IsNull | _Not | _All | _Any
@@ -259,9 +280,15 @@ class Expression:
         parameters: list[Literal] = []
         return self._root.sql(column, parameters), parameters
 
-    def to_arrow(self) -> Any:
-        """Return the expression as a `pyarrow.compute.Expression` over fields of the same names; NaN counts as null."""
-        return self._root.arrow()
+    def mask(self, columns: Any) -> Any:
+        """Return what the expression is in each row of Arrow columns: true, false, or null where it is not known.
+
+        Parameters
+        ----------
+        columns : pyarrow.Table or mapping of str to pyarrow.ChunkedArray
+            The columns by name.
+        """
+        return self._root.arrow(columns)
 
     def excludes(self, values: Mapping[str, Any]) -> bool:
         """Tell whether nothing that agrees with `values` can meet the expression, whatever the other keys are."""

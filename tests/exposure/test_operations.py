@@ -12,6 +12,7 @@ from bunter.exposure import add_background, exchange_background, merge_planes, s
 from bunter.operations import ComponentDict
 
 SHAPE = (6, 8)
+NO_PLANES = Mask(np.zeros(SHAPE, "u1"))
 
 
 def a_sky(level: float = 100.0) -> Background:
@@ -71,11 +72,11 @@ def test_exchanging() -> None:
     [
         (subtract_background, {"image": an_image()}, "'from' names what is stored and what is done"),
         (subtract_background, {"image": an_image(), "sky": 7.0}, "'sky': a Background is needed, not a float"),
-        (exchange_background, {"image": an_image(), "sky": a_sky()}, "the old background and the new one; found image, sky"),
+        (exchange_background, {"image": an_image(), "sky": a_sky()}, "and the new one; found image, sky"),
         (merge_planes, {"mask": np.zeros(SHAPE), "CR": None}, "'mask' is a ndarray"),
-        (merge_planes, {"mask": Mask(np.zeros(SHAPE, "u1")), "CR": np.zeros(SHAPE)}, "not float64 of shape"),
-        (merge_planes, {"mask": Mask(np.zeros(SHAPE, "u1")), "CR": np.zeros((2, 2), bool)}, r"shape \(2, 2\), the mask"),
-        (merge_planes, {"mask": Mask(np.zeros(SHAPE, "u1")), "CR": Mask(np.zeros(SHAPE, "u1"), {"SAT": 0})}, "no such plane"),
+        (merge_planes, {"mask": NO_PLANES, "CR": np.zeros(SHAPE)}, "not float64 of shape"),
+        (merge_planes, {"mask": NO_PLANES, "CR": np.zeros((2, 2), bool)}, r"shape \(2, 2\), the mask"),
+        (merge_planes, {"mask": NO_PLANES, "CR": Mask(np.zeros(SHAPE, "u1"), {"SAT": 0})}, "no such plane"),
     ],
 )
 def test_wrong_inputs(function: Any, inputs: dict[str, Any], message: str) -> None:

@@ -211,6 +211,11 @@ def test_a_wcs_that_leads_nowhere_has_none() -> None:
     assert footprint(planet, SHAPE) is None
 
 
+@pytest.mark.parametrize("shape", [(), (5,), (0, 5), (5, 0)])
+def test_without_pixels_there_is_none(shape: tuple[int, ...]) -> None:
+    assert footprint(plane(), shape) is None
+
+
 def test_a_frozen_wcs_will_do() -> None:
     from bunter.exposure.frozen import freeze
 

@@ -112,7 +112,7 @@ def bytes_of(butler: Butler, name: str) -> int:
 
 
 def test_what_is_on_disk(repositories: tuple[Path, Path]) -> None:
-    first, second = repositories
+    _, second = repositories
     sizes = {str(p.relative_to(second)): p.stat().st_size for p in second.rglob("*.fits")}
     assert set(sizes) == {
         "wcs/903334/wcs-22.fits",
@@ -243,7 +243,7 @@ def test_the_pixels_of_a_stage_that_does_not_write_them_are_guarded(butler: Butl
     exposure = writer.get("calexp", CCD)
     exposure.mask.set_plane("SAT", exposure.image > 115.0)
     exposure.image += np.float32(1.0)
-    with pytest.raises(AssemblyError, match="'image' differs from calexp.image .* these pixels would be lost"):
+    with pytest.raises(AssemblyError, match=r"'image' differs from calexp\.image .* these pixels would be lost"):
         writer.put(exposure, "calexp:remasked", CCD)
     writer.put(exposure, "calexp:remasked", CCD, discard=["image"])
     assert writer.get("calexp:remasked.image", CCD)[0, 0] == exposure.image[0, 0] - 1.0

@@ -240,7 +240,7 @@ def test_one_component_of_every_ccd(butler: Butler, night: Path) -> None:
 
 def test_wrong_ccds(butler: Butler) -> None:
     ccds = butler.get("visitExposure", visit=VISIT).ccds
-    with pytest.raises(DatasetNotFoundError, match=r"no CCD 'N33'; did you mean .*it has: {'visit': 431608, 'ccd': 'N3'}"):
+    with pytest.raises(DatasetNotFoundError, match=r"no CCD 'N33'; did you mean .*it has: {'visit': 431608, 'ccd'"):
         ccds["N33"]
     with pytest.raises(DatasetNotFoundError, match="not enough to tell these CCDs apart"):
         ccds[{"visit": VISIT}]
@@ -352,12 +352,17 @@ def test_a_fit_to_the_full_focal_plane_is_put_back_ccd_by_ccd(fit: Butler, night
 
 def test_a_fit_that_fails_half_way_leaves_nothing(fit: Butler, tmp_path: Path) -> None:
     visit = fit.get("visitExposure", visit=VISIT)
-    with pytest.raises(AssemblyError, match="would be lost"), fit.transaction():
-        for data_id, exposure in visit.ccds.items():
-            exposure.wcs = a_wcs(data_id["ccd"], **TRUE)
-            if data_id["ccd"] == "S3":
-                exposure.image[0, 0] += 1.0
-            fit.put(exposure, "calexp:fit", data_id)
+
+    def put_all() -> None:
+        with fit.transaction():
+            for data_id, exposure in visit.ccds.items():
+                exposure.wcs = a_wcs(data_id["ccd"], **TRUE)
+                if data_id["ccd"] == "S3":
+                    exposure.image[0, 0] += 1.0
+                fit.put(exposure, "calexp:fit", data_id)
+
+    with pytest.raises(AssemblyError, match="would be lost"):
+        put_all()
     assert not list((tmp_path / "fit").rglob("*.fits*"))
     assert fit.query("calexp:fit", visit=VISIT).count() == 0
     with pytest.raises(DatasetNotFoundError, match=r"no calexp:fit \{'visit': 431608\} at all"):

@@ -401,6 +401,9 @@ class Linker:
         while free := [name for name, inputs in made_of.items() if not any(other in made_of for other in inputs)]:
             for name in free:
                 del made_of[name]
+        while ends := [name for name in made_of if not any(name in inputs for inputs in made_of.values())]:
+            for name in ends:
+                del made_of[name]
         if made_of:
             self.faults.add(
                 composite.place, f"'derived': {composite.name!r} computes {listing(made_of)} from each other"

@@ -313,7 +313,8 @@ class LocalFiles:
             # If it is gone by now the `FileNotFoundError` says so to the caller.
             if not stat.S_ISDIR(os.stat(folder).st_mode):
                 raise RepositoryError(f"{folder} is a file where a folder is needed") from None
-        self._made.add(folder)
+        else:
+            self._made.add(folder)
         self._unsynced.add(folder)
         self.touched(parent)
 

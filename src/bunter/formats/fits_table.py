@@ -236,7 +236,10 @@ def read_table(
         made.meta.update(_meta_of(cards))
     else:
         made = _described(made, header, {name: mixins[name] for name in wanted if name in mixins}, own, cards, about)
-    return made[wanted] if columns is not None else made
+    if columns is None or wanted == made.colnames:
+        return made
+    # Not made[wanted], which ties both tables into a knot that holds their memory for long.
+    return type(made)([made[name] for name in wanted], copy=False, meta=made.meta)
 
 
 def names_in(file: FitsFile, index: int, about: str) -> list[str]:

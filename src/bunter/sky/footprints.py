@@ -57,9 +57,12 @@ class _View:
         if not wcs.has_celestial:
             raise ValueError("no celestial axes")
         lengths = [int(n) for n in reversed(shape)]
+        axes = (wcs.wcs.lng, wcs.wcs.lat) if wcs.naxis > 2 else (0, 1)
+        if max(axes) >= len(lengths) or min(lengths[axis] for axis in axes) < 1:
+            raise ValueError("no pixels")
+        lengths = [lengths[axis] for axis in axes]
         if wcs.naxis > 2:
-            # The axes of a cube that lead to the sky: longitude comes first afterwards.
-            lengths = [lengths[axis] for axis in (wcs.wcs.lng, wcs.wcs.lat)]
+            # Of a cube, the axes that lead to the sky: longitude comes first afterwards.
             wcs = wcs.celestial
         self._wcs = wcs
         self._lon, self._lat = wcs.wcs.lng, wcs.wcs.lat

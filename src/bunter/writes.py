@@ -1,0 +1,335 @@
+"""The calls of a Butler that write."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .committing import Staged
+from .copying import Copied, Copy
+from .definitions.model import StoredType
+from .deleting import stage_delete
+from .errors import (
+    AssemblyError,
+    RepositoryError,
+)
+from .ingesting import Ingest, Progress
+from .locate import Found
+from .names import DatasetName
+from .overlapping import record_regions
+from .putting import Put
+from .refs import DatasetRef
+from .registry.interface import Changes
+from .repository import Opened
+from .session import Session, Transaction, one_of
+from .storing import Options
+from .subset import wanted
+from .tracing import pins_now, precursors_of
+from .words import listing
+
+if TYPE_CHECKING:
+    pass
+
+_RESOLVES = ("pinned", "nearest", "exact")
+
+
+class Writes(Session):
+    """Put, ingest, delete and copy datasets, and define what they are."""
+
+    def put(
+        self,
+        obj: Any,
+        name: str,
+        /,
+        data_id: Mapping[str, Any] | None = None,
+        *,
+        replace: bool = False,
+        self_contained: bool = False,
+        check: bool = True,
+        discard: Iterable[str] = (),
+        precursors: Iterable[DatasetRef] = (),
+        dataId: Mapping[str, Any] | None = None,
+        **keys: Any,
+    ) -> DatasetRef:
+        """Store an object in the output repository, all of it or nothing.
+
+        Of a composite only what is new is written; a component that is the same as before is referenced.
+
+        Parameters
+        ----------
+        obj : object
+            What to store.
+        name : str
+            ``type[:stage][.component]``.
+        data_id : mapping, optional
+            Keys and values; more as keywords.
+        replace : bool
+            Replace a dataset that exists with other content; the old one goes to the trash.
+        self_contained : bool
+            Copy referenced files into the output too, their UUIDs kept.
+        check : bool
+            False: changes of inputOnly components are not looked for, and lost.
+        discard : iterable of str
+            Components whose changes may be lost: what is stored is kept.
+        precursors : iterable of DatasetRef
+            What the object was made from.
+
+        Raises
+        ------
+        DatasetExistsError
+            If other content is there and `replace` is false.
+        ConflictError
+            If a component that others share differs.
+        AssemblyError
+            If a component is lacking, would be lost, or cannot be written through this name.
+        """
+        context = self._current()
+        context.need_output()
+        full_name, full_id = self._resolve(context, name, data_id, dataId, keys, strict=True)
+        options = Options(
+            replace=replace,
+            self_contained=self_contained,
+            check=check,
+            discard=frozenset((discard,) if isinstance(discard, str) else discard),
+            precursors=precursors_of(context, precursors),
+            producer=self._producer,
+        )
+        put = Put(context, options)
+        try:
+            type_, own_id, uuid = put.stage(obj, full_name, full_id)
+            given_way = put.commit()
+        except BaseException:
+            put.staged.drop()
+            raise
+        transaction: Transaction | None = getattr(self._local, "transaction", None)
+        if transaction is not None:
+            transaction.staged.append(put.staged)
+        uuid = given_way.get(uuid, uuid)
+        for repository in context.nearest_output():
+            record = repository.registry.by_uuid(type_, uuid)
+            if record is not None:
+                found = Found(repository, record)
+                pins = pins_now(context, found)
+                # What a transaction put will be the output's: the overlay is gone by then.
+                lasting = Found(context.need_output(), record)
+                return DatasetRef(self, DatasetName.parse(type_), own_id, lasting, pins)
+        raise RepositoryError(f"{type_} {own_id} was put, but another process has removed it from the registry since")
+
+    def delete(
+        self,
+        ref_or_name: DatasetRef | str,
+        /,
+        data_id: Mapping[str, Any] | None = None,
+        *,
+        force: bool = False,
+        dataId: Mapping[str, Any] | None = None,
+        **keys: Any,
+    ) -> None:
+        """Move a dataset of the output repository to the trash.
+
+        Raises
+        ------
+        InUseError
+            If others are made of it, unless `force`.
+        DatasetNotFoundError
+            If the output repository does not hold it.
+        """
+        context = self._current()
+        output = context.need_output()
+        if isinstance(ref_or_name, DatasetRef):
+            name, full_id = DatasetName.parse(ref_or_name.name), dict(ref_or_name.data_id)
+        else:
+            name, full_id = self._resolve(context, ref_or_name, data_id, dataId, keys, strict=True)
+        wanted = ref_or_name.uuid if isinstance(ref_or_name, DatasetRef) else None
+        type_, uuid, in_use = stage_delete(context, name, full_id, wanted, force=force)
+        staged = Staged(Changes(trashed=[(type_, uuid)]))
+        in_use()
+        transaction: Transaction | None = getattr(self._local, "transaction", None)
+        if transaction is None:
+            output.registry.apply([staged.changes], in_use)
+            return
+        transaction.overlay.registry.apply([staged.changes])
+        transaction.context.chain.hidden.add(uuid)
+        transaction.staged.append(staged)
+
+    def ingest(
+        self,
+        name: str,
+        /,
+        files: Any,
+        *,
+        mode: str = "direct",
+        scan: str = "headers",
+        data_id: Mapping[str, Any] | None = None,
+        template: str | None = None,
+        on_exists: str = "error",
+        progress: Progress | None = None,
+        dataId: Mapping[str, Any] | None = None,
+        **keys: Any,
+    ) -> list[DatasetRef]:
+        """Make datasets of files that are there already, all of them or none.
+
+        Parameters
+        ----------
+        name : str
+            A stored dataset type.
+        files : path, glob, list of them, or a table with a ``path`` column and key columns
+            What to ingest.
+        mode : {"direct", "copy", "move", "hardlink", "symlink"}
+            ``direct`` leaves the files where they are.
+        scan : {"none", "headers", "full"}
+            ``headers`` records where the parts are, ``full`` their checksums too.
+        data_id : mapping, optional
+            What is the same for all of the files.
+        template : str, optional
+            Matched against the paths instead of the type's own.
+        on_exists : {"error", "skip", "replace"}
+            What to do with a data ID that has other content; the same unchanged file again is a no-op.
+        progress : callable, optional
+            Called with (done, total) files.
+
+        Raises
+        ------
+        DataIdError
+            Lists the files whose data IDs cannot be told.
+        DatasetExistsError
+            Lists the data IDs that have other content.
+        """
+        context = self._current()
+        context.need_output()
+        full_name, standard = context.resolve(name, one_of(data_id, dataId), keys)
+        definition = context.definitions.find(full_name)
+        rest = full_name.component[len(DatasetName.parse(definition.name).component) :]
+        if rest or not isinstance(definition, StoredType):
+            what = "a part of a dataset" if rest else "not stored in a file of its own"
+            stored = [n for n, d in context.definitions.types.items() if isinstance(d, StoredType)]
+            raise AssemblyError(f"{str(full_name)!r} is {what}: ingest one of the stored types: {listing(stored)}")
+        ingest = Ingest(
+            context, definition, mode=mode, scan=scan, data_id=standard, template=template,
+            on_exists=on_exists, producer=self._producer, progress=progress,
+        )  # fmt: skip
+        results = ingest.run(files)
+        transaction: Transaction | None = getattr(self._local, "transaction", None)
+        if transaction is not None:
+            transaction.staged.append(ingest.staged)
+        return [DatasetRef(self, DatasetName.parse(type_), own_id, None) for type_, own_id, _ in results]
+
+    def copy_to(
+        self,
+        root: str | os.PathLike[str],
+        names: str | Iterable[str],
+        data_id: Mapping[str, Any] | None = None,
+        *,
+        where: str | None = None,
+        mode: str = "copy",
+        parents: bool = False,
+        progress: Progress | None = None,
+        dataId: Mapping[str, Any] | None = None,
+        **keys: Any,
+    ) -> Copied:
+        """Copy some dataset types into another repository, with all that they need: all of it or nothing.
+
+        UUIDs, pins, provenance and what is known of implied keys are kept, and the definitions go along. Where only
+        some parts of a stored dataset are needed (``calexp:sfm.photoCalib`` by a catalog), each is stored by itself
+        and found under the whole's name, and the whole is not copied; the base of a composite is copied whole. What
+        is there already is left alone, so that the way back is the same call.
+
+        Parameters
+        ----------
+        root : str or path
+            A repository; it is made if it is not there.
+        names : str or list of str
+            Names of datasets or of components.
+        data_id : mapping, optional
+            Constraints; more as keywords. Each name takes the keys that it has.
+        where : str, optional
+            An expression over keys, as of `query`.
+        mode : {"copy", "hardlink", "symlink", "reference"}
+            What to do with the files: ``reference`` leaves them in place. Only copies are checked against their
+            checksums; parts that are needed alone are written in any case.
+        parents : bool
+            Make this Butler's repositories the parents of the new one, and leave there what composites only read.
+        progress : callable, optional
+            Called with (done, total) datasets.
+
+        Returns
+        -------
+        Copied
+            How many datasets, files and bytes are new there.
+
+        Raises
+        ------
+        DatasetNotFoundError
+            If there is nothing that agrees with what is asked for, or something that it needs is missing.
+        DatasetExistsError
+            If the repository holds different datasets under the same names and data IDs; lists them.
+        IntegrityError
+            If a file is not what was written.
+        DefinitionError, RepositoryError
+            If the repository defines a type differently, has other parents, or cannot be made.
+        """
+        context = self._current()
+        asked = wanted(
+            context, names, one_of(data_id, dataId), keys,
+            where=where, mode=mode, parents=parents, progress=progress,
+        )  # fmt: skip
+        opened = Opened(
+            durable=self._arguments["durability"] == "full", trust_paths=self._arguments["trust_paths"]
+        )
+        try:
+            return Copy(context, self._starts, opened, root, asked).run()
+        finally:
+            opened.close()
+
+    def add_regions(
+        self,
+        keys: str | Sequence[str],
+        table: Any,
+        *,
+        corners: Sequence[tuple[str, str]] | None = None,
+        replace: bool = False,
+    ) -> int:
+        """Record the polygons of tracts and patches in the output repository, for queries by `region`.
+
+        Parameters
+        ----------
+        keys : str or list of str
+            The keys that the polygons belong to (``["tract", "patch"]``); columns of the table.
+        table : Table, DataFrame, mapping of columns, or list of rows
+            One row a polygon; see `bunter.sky.region_rows` for the columns that say where it lies.
+        corners : list of (str, str), optional
+            The columns of right ascension and declination of each corner (degrees, ICRS).
+        replace : bool
+            Whether other polygons may take the place of recorded ones.
+
+        Returns
+        -------
+        int
+            How many were new or replaced; the same again changes nothing.
+
+        Raises
+        ------
+        ParameterError
+            If a column is missing, or a row holds no polygon.
+        DataIdError
+            If a key is not defined, or a value is wrong.
+        DatasetExistsError
+            If there is another polygon already, and `replace` is false.
+        """
+        context = self._current()
+        output = context.need_output()
+        return record_regions(context, output, [keys] if isinstance(keys, str) else list(keys), table, corners, replace)
+
+    def define(self, policy: Mapping[str, Any] | str | Path) -> None:
+        """Add definitions to the output repository; a name that exists may change its storage and template only."""
+        output = self._current().need_output()
+        if getattr(self._local, "transaction", None) is not None:
+            raise RepositoryError("definitions cannot be undone: define before the transaction, not inside it")
+        self._opening.define(output, policy)
+        self._context = self._make_context()
+
+    def alias(self, name: str, target: str) -> None:
+        """Let a bare name stand for another in users' calls: ``alias("calexp", "calexp:jointcal")``."""
+        self.define({"aliases": {name: target}})
