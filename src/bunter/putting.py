@@ -199,7 +199,7 @@ class Put:
         spared = self._discards(name) or not self.options.check
         found = [choice for choice in choices if not any(True for _ in lacking(choice, optional=name in node.optional))]
         if input_only and not found:
-            checkcomplete(choices[-1], f"{node.composite.name}.{name}", node.data_id)
+            check_complete(choices[-1], f"{node.composite.name}.{name}", node.data_id)
         made: list[Any] = []
         for choice in found:
             if input_only and spared:
@@ -261,7 +261,7 @@ class Put:
         if component.input_only:
             for choice in complete(choices, component.optional):
                 return self._reference(name, choice)
-            checkcomplete(choices[-1], f"{node.composite.name}.{name}", node.data_id)
+            check_complete(choices[-1], f"{node.composite.name}.{name}", node.data_id)
         if not component.optional:
             raise AssemblyError(
                 f"{node.composite.name} {node.data_id}: the object has no {name!r}, and the component is not optional; "
@@ -400,7 +400,7 @@ class Put:
                     return self._reference(path, choice, member)
                 differences.append(difference)
         if component.input_only:
-            checkcomplete(choices[-1], f"{node.composite.name}.{component.name}", node.data_id)
+            check_complete(choices[-1], f"{node.composite.name}.{component.name}", node.data_id)
             first = differences[0]
             raise AssemblyError(
                 f"{node.composite.name} {node.data_id}: {component.name}{first.where} differs from {first.stored}, but "
@@ -435,7 +435,7 @@ class Put:
                 continue
             unopened = getattr(member, "is_deferred", False)
             if unopened and member.stands_for(gather.name, data_id):
-                checkcomplete(located[0], f"{where}: {gather.name}", data_id)
+                check_complete(located[0], f"{where}: {gather.name}", data_id)
                 pins += self._reference(component.name, located[0], data_id)
                 continue
             # What was not opened but goes by another name is put under this one.
