@@ -30,6 +30,7 @@ from .members import data_ids_in, data_ids_of
 from .names import DatasetName
 from .picking import complete, is_as_put, leaf_of
 from .plan import Absent, Branch, Gather, Leaf, Node, source_component
+from .reading import check_complete
 from .registry.interface import NewDataset, Pin
 from .storing import Options, Stored, Storer, footprint_of, place_of
 from .taking import Taken, what
@@ -167,7 +168,8 @@ class Put:
             branch = branch.branches[branch.take]
         listed = self._listed(node, branch, taken) if isinstance(branch, Gather) else None
         if listed is not None:
-            choices = [listed, *choices]
+            # What is left out is what is listed now, not what was listed before.
+            choices = [listed, *choices] if value is not None else [listed]
         if value is None:
             return self._lacking(node, component, branch, choices)
         if isinstance(branch, Absent):
