@@ -36,7 +36,9 @@ def timed(work: Callable[[], Any], repeats: int) -> tuple[float, float]:
     return (time.process_time() - cpu) / repeats, (time.perf_counter() - wall) / repeats
 
 
-def interleaved(rows: dict[str, Callable[[], Any]], rounds: int = 15, repeats: int = 200) -> dict[str, tuple[float, float]]:
+def interleaved(
+    rows: dict[str, Callable[[], Any]], rounds: int = 15, repeats: int = 200
+) -> dict[str, tuple[float, float]]:
     """Return the medians of (CPU, wall) for each row, measured in turn."""
     for work in rows.values():
         work()
@@ -71,7 +73,12 @@ def walk(work: Callable[[], Any], database: str) -> dict[str, Any]:
         for connection in connections:
             connection.set_trace_callback(None)
     selects = [s for s in statements if s.startswith("SELECT")]
-    return {"functions": len(calls), "calls": sum(calls.values()), "selects": len(selects), "statements": len(statements)}
+    return {
+        "functions": len(calls),
+        "calls": sum(calls.values()),
+        "selects": len(selects),
+        "statements": len(statements),
+    }
 
 
 def _objects(kind: type) -> list[Any]:
@@ -102,7 +109,9 @@ def main() -> None:
         butler = Butler(outputs=RepositoryArgs(root, policy=POLICY))
         with butler.transaction():
             for visit in range(200):
-                butler.put({"summary": {"seeing": 0.9, "visit": visit}, "calib": {"zero": 25.0}}, "pair", visit=visit, ccd="N3")
+                butler.put(
+                    {"summary": {"seeing": 0.9, "visit": visit}, "calib": {"zero": 25.0}}, "pair", visit=visit, ccd="N3"
+                )
         path = butler.uri("summary", visit=7)
 
         def raw() -> Any:

@@ -12,6 +12,17 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from astropy.table import Table
+
+from bunter import (
+    AssemblyError,
+    Butler,
+    ComponentNotFoundError,
+    DataIdError,
+    DatasetNotFoundError,
+    IntegrityError,
+    ParameterError,
+    TrustError,
+)
 from tests.core_support import (
     FRAMES,
     HERE,
@@ -30,17 +41,6 @@ from tests.core_support import (
     making_world,
     pair_policy,
     text_of,
-)
-
-from bunter import (
-    AssemblyError,
-    Butler,
-    ComponentNotFoundError,
-    DataIdError,
-    DatasetNotFoundError,
-    IntegrityError,
-    ParameterError,
-    TrustError,
 )
 
 
@@ -143,9 +143,7 @@ def test_the_values_that_are_listed_agree_with_the_rest(butler: Butler) -> None:
         ({"ccd": b"N3"}, "str"),
     ],
 )
-def test_wrong_and_hostile_values_are_refused_before_any_io(
-    butler: Butler, values: dict[str, Any], word: str
-) -> None:
+def test_wrong_and_hostile_values_are_refused_before_any_io(butler: Butler, values: dict[str, Any], word: str) -> None:
     for call in (butler.get, butler.exists, butler.plan):
         with pytest.raises(DataIdError, match=word):
             call("calexp:sfm", {**ID, **values})
@@ -439,9 +437,7 @@ def test_standardizes_own_exception_passes_with_a_note(world: World) -> None:
 # Each leaf once
 
 
-def test_parts_that_are_overridden_are_not_read_and_a_shared_file_is_opened_once(
-    world: World, butler: Butler
-) -> None:
+def test_parts_that_are_overridden_are_not_read_and_a_shared_file_is_opened_once(world: World, butler: Butler) -> None:
     Frame.reads = 0
     butler.get("calexp:jointcal", TRACT_ID)
     assert Frame.reads == 1

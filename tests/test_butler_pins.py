@@ -233,9 +233,7 @@ def test_the_present_pin_is_referenced_before_the_nearest(world: World) -> None:
 
 
 def test_with_replace_the_nearest_comes_first(world: World) -> None:
-    policy = (
-        pair_policy("Pair", components="{wcs: {datasetType: wcs, inputOnly: true}, calib: calib}")
-    )
+    policy = pair_policy("Pair", components="{wcs: {datasetType: wcs, inputOnly: true}, calib: calib}")
     grandparent = world.butler("a", policy)
     grandparent.put({"n": 1}, "wcs", ID)
     parent = world.butler("b", inputs="a")

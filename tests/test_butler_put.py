@@ -421,9 +421,7 @@ def test_discard_of_another_component_does_not_help(joint: Butler) -> None:
 
 
 def test_discard_takes_either_spelling(world: World) -> None:
-    policy = (
-        FRAMES + "  late: {base: calexp:sfm, composite: {wcs: calexp:jointcal.wcs}, keys: [visit, ccd, tract]}\n"
-    )
+    policy = FRAMES + "  late: {base: calexp:sfm, composite: {wcs: calexp:jointcal.wcs}, keys: [visit, ccd, tract]}\n"
     butler = world.butler("a", policy)
     butler.put(frame(), "calexp:sfm", ID)
     butler.put(frame(wcs={"n": 1}, photo_calib={"zero": 77}), "late", TRACT_ID, discard=["photoCalib"])
@@ -500,11 +498,14 @@ def test_a_disassemblers_own_exception_passes_with_a_note(world: World, monkeypa
 # Optional components
 
 
-OPTIONAL = WCS_AND_CALIB + """
+OPTIONAL = (
+    WCS_AND_CALIB
+    + """
   note: {python: dict, storage: Json, template: "note/{visit:d}.json"}
   trio:
     composite: {wcs: wcs, calib: calib, note: {datasetType: note, optional: true}}
 """
+)
 
 
 def test_an_optional_component_may_be_absent(world: World) -> None:
@@ -690,11 +691,14 @@ def test_a_whole_that_is_input_only_may_differ_in_what_its_siblings_hold(world: 
 # Nested composites
 
 
-NESTED = pair_policy("Pair") + """
+NESTED = (
+    pair_policy("Pair")
+    + """
   image: {python: list, storage: Json, template: "image/{visit:d}-{ccd}.json"}
   outer: {composite: {image: image, both: pair}}
   reader: {composite: {image: image, both: {datasetType: pair, inputOnly: true}}}
 """
+)
 
 
 def test_nested_composites_are_put_and_got(world: World) -> None:
@@ -1034,8 +1038,10 @@ def test_a_nested_composite_with_a_base_is_compared_through_it(world: World) -> 
 def test_a_list_in_a_nested_composite_that_is_input_only_is_compared(world: World) -> None:
     from bunter import DataId
 
-    policy = LISTS + "  head: {python: dict, storage: Json, template: 'head/{tract:d}.json'}\n" + (
-        "  outer: {composite: {head: head, total: {datasetType: total, inputOnly: true}}}\n"
+    policy = (
+        LISTS
+        + "  head: {python: dict, storage: Json, template: 'head/{tract:d}.json'}\n"
+        + ("  outer: {composite: {head: head, total: {datasetType: total, inputOnly: true}}}\n")
     )
     butler = world.butler("a", policy)
     for patch in "ab":
@@ -1051,10 +1057,13 @@ def test_a_list_in_a_nested_composite_that_is_input_only_is_compared(world: Worl
 
 
 def test_what_is_there_although_nothing_is_stored_would_be_lost(world: World) -> None:
-    policy = FRAMES + """
+    policy = (
+        FRAMES
+        + """
   head: {python: dict, storage: Json, template: "head/{visit:d}-{ccd}.json"}
   seen: {composite: {head: head, calexp: {datasetType: "calexp:jointcal", inputOnly: true}}}
 """
+    )
     butler = world.butler("a", policy)
     butler.put(frame(psf=None), "calexp:sfm", ID)
     butler.put(frame(psf=None, wcs={"n": 1}, photo_calib={"n": 1}), "calexp:jointcal", TRACT_ID)
@@ -1155,8 +1164,10 @@ def test_a_replaced_outer_composite_still_refers_to_its_nested_one_as_such(world
 
 
 def test_a_read_only_composite_as_a_component_is_compared_by_what_it_gives(world: World) -> None:
-    policy = LISTS + "  head: {python: dict, storage: Json, template: 'head/{tract:d}.json'}\n" + (
-        "  outer: {composite: {head: head, sum: {datasetType: summed, inputOnly: true}}}\n"
+    policy = (
+        LISTS
+        + "  head: {python: dict, storage: Json, template: 'head/{tract:d}.json'}\n"
+        + ("  outer: {composite: {head: head, sum: {datasetType: summed, inputOnly: true}}}\n")
     )
     butler = world.butler("a", policy)
     for number, patch in enumerate("ab"):

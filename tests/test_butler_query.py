@@ -20,10 +20,13 @@ from bunter import (
 )
 from tests.core_support import FRAMES, HERE, ID, TRACT_ID, Pair, World, frame, making_world, pair_policy
 
-POLICY = pair_policy("Pair") + """
+POLICY = (
+    pair_policy("Pair")
+    + """
   coadd: {python: dict, storage: Json, template: "coadd/{tract:d}/{filter}.json"}
   temperature: {python: dict, storage: Json, template: "t/{kelvin:g}.json"}
 """
+)
 
 
 @pytest.fixture
@@ -243,10 +246,13 @@ def test_a_put_composite_whose_components_name_is_gone_is_found(butler: Butler) 
 
 
 def test_nested_composites(world: World) -> None:
-    policy = POLICY + """
+    policy = (
+        POLICY
+        + """
   image: {python: list, storage: Json, template: "image/{visit:d}-{ccd}.json"}
   outer: {composite: {image: image, both: pair}}
 """
+    )
     butler = world.butler("b", policy)
     for visit in (1, 2):
         butler.put([1], "image", visit=visit, ccd="N3")

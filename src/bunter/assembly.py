@@ -290,11 +290,7 @@ def _take_generic(
         known = match_component(name, obj)
         return _LACKING if known is None else obj[known]
     declared = declared_components(type(obj))
-    if (
-        isinstance(whole_type, type)
-        and isinstance(obj, whole_type)
-        and match_component(name, declared) is None
-    ):
+    if isinstance(whole_type, type) and isinstance(obj, whole_type) and match_component(name, declared) is None:
         return obj
     if not has_component(obj, name):
         return _LACKING

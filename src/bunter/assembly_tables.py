@@ -105,9 +105,7 @@ def common_meta(tables: Sequence[Any], *, beside: bool = False) -> dict[str, Any
     metas = [meta_of(table) for table in tables]
     found: dict[str, Any] = {}
     for key, value in ((key, value) for meta in metas for key, value in meta.items()):
-        if key not in found and all(
-            same_values(value, meta[key]) if key in meta else beside for meta in metas
-        ):
+        if key not in found and all(same_values(value, meta[key]) if key in meta else beside for meta in metas):
             found[key] = value
     return found
 

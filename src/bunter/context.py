@@ -60,9 +60,7 @@ class Context:
         self, gather: Gather, node: Node, branches: dict[str, LocatedBranch], put: Found | None
     ) -> list[DataId]:
         def read(located: LocatedBranch) -> Any:
-            return Reader(self.opener, None, {}, lambda name, *_: name).read(
-                located, node.composite.name, node.data_id
-            )
+            return Reader(self.opener, None, {}, lambda name, *_: name).read(located, node.composite.name, node.data_id)
 
         return listed_data_ids(self.planner, read, gather, node, branches, put)
 
@@ -256,4 +254,3 @@ def _merged(data_id: Mapping[str, Any] | None, keys: Mapping[str, Any]) -> dict[
             raise DataIdError(f"{key} is given twice: {given[key]!r} in the data ID, {value!r} as a keyword")
         given[key] = value
     return given
-

@@ -406,5 +406,3 @@ def _restore(target: Repository, own: Definitions | None) -> None:
         target.define(own)
     else:
         target.files.remove(POLICY)
-
-

@@ -98,9 +98,7 @@ def check_value(key: str, value: object, kind: str) -> KeyValue:
         try:
             number = operator.index(value)  # type: ignore[arg-type]
         except TypeError:
-            raise DataIdError(
-                f"{key}={value!r:.80}: the key {key!r} is an int, not {type(value).__name__}"
-            ) from None
+            raise DataIdError(f"{key}={value!r:.80}: the key {key!r} is an int, not {type(value).__name__}") from None
         if type(value).__name__ in ("bool", "bool_"):
             raise DataIdError(f"{key}={value!r}: the key {key!r} is an int, not a bool")
         if not -_INTEGER_BOUND <= number < _INTEGER_BOUND:

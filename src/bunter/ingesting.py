@@ -72,9 +72,7 @@ def listed_files(files: Any) -> list[tuple[str, dict[str, Any]]]:
             else:
                 raise ParameterError(f"files: {item!r:.100} is neither a path nor a row with a 'path'")
         return found
-    raise ParameterError(
-        f"files= takes paths, globs, or a table with a 'path' column, not a {type(files).__name__}"
-    )
+    raise ParameterError(f"files= takes paths, globs, or a table with a 'path' column, not a {type(files).__name__}")
 
 
 def _plain_column(column: Any) -> list[Any]:
@@ -279,8 +277,7 @@ class Ingest:
                 read = Template(match.match).match(str(value).strip(), self.kinds)
                 if read is None or key not in read:
                     raise DataIdError(
-                        f"the card {match.card} = {value!r} does not match {match.match!r}, "
-                        f"which should give {key!r}"
+                        f"the card {match.card} = {value!r} does not match {match.match!r}, which should give {key!r}"
                     )
                 value = read[key]
             found[key] = value
@@ -414,9 +411,7 @@ class Ingest:
             file.stored = self._place(file, layout)
         else:
             path = self._direct_path(file.path)
-            file.stored = StoredFile(
-                path, False, file.status.st_size, file.status.st_mtime_ns, checksum, layout
-            )
+            file.stored = StoredFile(path, False, file.status.st_size, file.status.st_mtime_ns, checksum, layout)
         return file.stored
 
     def _place(self, file: _File, layout: dict[str, Any]) -> StoredFile:
@@ -488,4 +483,3 @@ class _opened:  # noqa: N801 - reads like a function
 
     def __exit__(self, *_: object) -> None:
         self._source.close()
-

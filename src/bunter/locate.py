@@ -209,12 +209,7 @@ class Locator:
         return self._candidates(views, data_id, lambda repository: self.direct(repository, type_, data_id))
 
     def _node(self, node: Node, views: list[_View], put: list[Found]) -> LocatedNode:
-        own = _View(
-            {
-                found.repository.id: _by_component(self._pins_of(node, found))
-                for found in put
-            }
-        )
+        own = _View({found.repository.id: _by_component(self._pins_of(node, found)) for found in put})
         branches: dict[str, LocatedBranch] = {}
         # Lists whose data IDs some other component holds come after it.
         in_turn = sorted(node.branches.items(), key=lambda item: getattr(item[1], "source", None) is not None)

@@ -114,9 +114,7 @@ def _is_based_on(definitions: Definitions, name: str, wanted: str) -> bool:
     return True
 
 
-def _from_cards(
-    header: Any, pattern: str, match: str, definitions: Definitions
-) -> Iterator[Mapping[str, Any]]:
+def _from_cards(header: Any, pattern: str, match: str, definitions: Definitions) -> Iterator[Mapping[str, Any]]:
     template = Template(match)
     for card, value in header.items():
         if not fnmatchcase(str(card).upper(), pattern.upper()):
@@ -127,9 +125,7 @@ def _from_cards(
         yield read
 
 
-def _from_table(
-    table: Any, keys: Iterable[str], renamed: Mapping[str, str], name: str
-) -> Iterator[Mapping[str, Any]]:
+def _from_table(table: Any, keys: Iterable[str], renamed: Mapping[str, str], name: str) -> Iterator[Mapping[str, Any]]:
     if isinstance(table, list):
         for row in table:
             yield {key: row[renamed.get(key, key)] for key in keys if renamed.get(key, key) in row}
@@ -162,4 +158,3 @@ def _standard(planner: Planner, gather: Gather, rows: Iterable[Mapping[str, Any]
             )
         found[DataId({key: standard[key] for key in keys})] = None
     return sorted(found, key=lambda data_id: tuple(data_id.values()))
-

@@ -80,9 +80,7 @@ class Opening:
                 )
         self._importer.vouch(given)
 
-    def output(
-        self, given: RepositoryArgs, parents: Sequence[Repository], *, given_parents: bool
-    ) -> Repository:
+    def output(self, given: RepositoryArgs, parents: Sequence[Repository], *, given_parents: bool) -> Repository:
         """Open the repository that is written, or make it with `parents`."""
         root = resolve_root(given.root)
         if not is_repository(root):

@@ -70,9 +70,7 @@ def _recorded_keys(context: Context, type_: str) -> tuple[str, ...] | None:
 
 def _near(context: Context, type_: str, sought: Any) -> set[DataId]:
     """Return the data IDs of a type that have a footprint in the region, in any repository."""
-    return {
-        data_id for repository in context.chain.order for data_id in repository.registry.overlapping(type_, sought)
-    }
+    return {data_id for repository in context.chain.order for data_id in repository.registry.overlapping(type_, sought)}
 
 
 def _outline(context: Context, type_: str, data_id: DataId) -> bytes | None:

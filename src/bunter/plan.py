@@ -211,7 +211,10 @@ class Planner:
         text = str(name)
         keys = self._all_keys.get(text)
         if keys is None:
-            keys = self._all_keys[text] = (*self.keys(name), *self.definitions.constraint_keys_of(self._of_composite(name)))
+            keys = self._all_keys[text] = (
+                *self.keys(name),
+                *self.definitions.constraint_keys_of(self._of_composite(name)),
+            )
         return keys
 
     def _match(self, composite: str, name: str, components: Collection[str]) -> str:
@@ -332,17 +335,13 @@ class Planner:
         complete = all(key in data_id for key in keys)
         return Node(composite, own, complete, components, branches, derive=name, optional=optional)
 
-    def _listed(
-        self, component: ComponentDefinition, target: DatasetName, data_id: Mapping[str, KeyValue]
-    ) -> Gather:
+    def _listed(self, component: ComponentDefinition, target: DatasetName, data_id: Mapping[str, KeyValue]) -> Gather:
         """Return the branch of a component whose data IDs some source names."""
         columns = {key: other for key, value in component.data_id.items() if (other := renamed(value)) is not None}
         fixed = {key: value for key, value in component.data_id.items() if key not in columns}
         allowed = self.all_keys(target)
         constraints = {key: value for key, value in data_id.items() if key in allowed and key not in columns}
-        return Gather(
-            target, DataId(constraints), DataId(fixed), component.data_ids, columns, component.optional
-        )
+        return Gather(target, DataId(constraints), DataId(fixed), component.data_ids, columns, component.optional)
 
     def _branch(
         self, component: ComponentDefinition, data_id: Mapping[str, KeyValue], rest: tuple[str, ...], optional: bool

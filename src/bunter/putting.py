@@ -105,9 +105,7 @@ class Put:
     def _refuse_part_of(self, name: DatasetName, branch: Branch) -> None:
         definition = self.context.definitions.types.get(str(_plain(name)))
         if definition is not None and not isinstance(definition, StoredType) and hasattr(definition, "target"):
-            raise AssemblyError(
-                f"{str(name)!r} is read-only: it is partOf {definition.target!r}; put that instead"
-            )
+            raise AssemblyError(f"{str(name)!r} is read-only: it is partOf {definition.target!r}; put that instead")
 
     # Stored datasets
 

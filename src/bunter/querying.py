@@ -43,9 +43,7 @@ class Relation:
         matches: dict[tuple[KeyValue, ...], list[tuple[KeyValue, ...]]] = {}
         for row in other.rows:
             matches.setdefault(tuple(row[i] for i in theirs), []).append(tuple(row[i] for i in new))
-        rows = {
-            row + extra for row in self.rows for extra in matches.get(tuple(row[i] for i in mine), ())
-        }
+        rows = {row + extra for row in self.rows for extra in matches.get(tuple(row[i] for i in mine), ())}
         return Relation((*self.keys, *added), rows)
 
     def where(self, constraints: Mapping[str, KeyValue]) -> Relation:
@@ -183,9 +181,7 @@ class Finder:
             behind = self._stored_behind(target)
             # An optional part comes with its whole; where parts are stored alone, it is looked for.
             if component.optional and (
-                component.name in self._planner.optional(composite.name)
-                or behind is None
-                or not self._parts(behind[0])
+                component.name in self._planner.optional(composite.name) or behind is None or not self._parts(behind[0])
             ):
                 continue
             if behind is not None and isinstance(self._planner.definitions.find(target), StoredType):
@@ -243,11 +239,7 @@ class Finder:
             rows = Relation(recorded, set(repository.registry.data_ids(composite.name, constraints)))
             if set(recorded) == set(keys):
                 more |= rows.project(keys).rows
-        return {
-            row
-            for row in more - known
-            if self._whole(name.with_component(()), dict(zip(keys, row, strict=True)))
-        }
+        return {row for row in more - known if self._whole(name.with_component(()), dict(zip(keys, row, strict=True)))}
 
     def members(self, gather: Gather) -> list[DataId]:
         """Return the data IDs of a list's members, sorted by key."""

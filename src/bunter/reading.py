@@ -81,18 +81,14 @@ class Opener:
             return {}
         known = self._parts.get(text)
         if known is None:
-            known = self._parts[text] = {
-                name: PartDefinition(name, **part) for name, part in json.loads(text).items()
-            }
+            known = self._parts[text] = {name: PartDefinition(name, **part) for name, part in json.loads(text).items()}
         return known
 
     def declared(self, stored: StoredType) -> Mapping[str, str]:
         """Return the components of a stored type."""
         known = self._declared.get(stored.name)
         if known is None or stored.parts:
-            about = About(
-                stored.name, None if stored.parts else self.type_of(stored.python), stored.parts
-            )
+            about = About(stored.name, None if stored.parts else self.type_of(stored.python), stored.parts)
             known = self._declared[stored.name] = formats.find(stored.storage).components(about)
         return known
 
@@ -369,9 +365,7 @@ class Reader:
                     for d, member in branch.members
                 )
             else:
-                members = (
-                    None if branch.is_none(member) else self._value(member) for _, member in branch.members
-                )
+                members = (None if branch.is_none(member) else self._value(member) for _, member in branch.members)
             return MemberList(members, (d for d, _ in branch.members))
         node = branch.node
         if node.derive:

@@ -39,9 +39,7 @@ def search(
     relation = _pure_aggregate(context, name, standard)
     if relation is None:
         relation = context.finder.relation(name, standard)
-    implied = {
-        key: given for key, given in context.definitions.implied.items() if set(given) <= set(relation.keys)
-    }
+    implied = {key: given for key, given in context.definitions.implied.items() if set(given) <= set(relation.keys)}
     relation = relation.where(standard)
     if region is not None:
         relation = overlapping(context, name, list(_stored_types(context, name, set())), relation, region)

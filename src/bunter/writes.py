@@ -275,9 +275,7 @@ class Writes(Session):
             context, names, one_of(data_id, dataId), keys,
             where=where, mode=mode, parents=parents, progress=progress,
         )  # fmt: skip
-        opened = Opened(
-            durable=self._arguments["durability"] == "full", trust_paths=self._arguments["trust_paths"]
-        )
+        opened = Opened(durable=self._arguments["durability"] == "full", trust_paths=self._arguments["trust_paths"])
         try:
             return Copy(context, self._starts, opened, root, asked).run()
         finally:

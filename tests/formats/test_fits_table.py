@@ -256,9 +256,7 @@ def test_foreign_oddities(tmp_path):
 
 
 def test_ascii_tables(tmp_path):
-    hdu = fits.TableHDU.from_columns(
-        [fits.Column("a", "I5", array=[1, 2]), fits.Column("b", "A3", array=["x", "yz"])]
-    )
+    hdu = fits.TableHDU.from_columns([fits.Column("a", "I5", array=[1, 2]), fits.Column("b", "A3", array=["x", "yz"])])
     path = tmp_path / "ascii.fits"
     fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path)
     back = FORMAT.read(FileSource(path), About(), {})

@@ -63,7 +63,7 @@ def test_paths_that_are_not_text_have_a_hash():
 
 
 def test_canonical_data_ids_are_sorted_and_plain():
-    assert canonical({"b": "é\"", "a": 1, "c": 0.1}) == '{"a":1,"b":"é\\"","c":0.1}'
+    assert canonical({"b": 'é"', "a": 1, "c": 0.1}) == '{"a":1,"b":"é\\"","c":0.1}'
 
 
 # Tables

@@ -228,7 +228,9 @@ def test_a_folder_that_cannot_be_written(shelf):
     path.chmod(0o444)
     shelf.chmod(0o555)
     before = os.listdir(shelf)
-    script = AS_READER + """
+    script = (
+        AS_READER
+        + """
 registry = SqliteRegistry(sys.argv[1], writable=False)
 print(registry.counts())
 registry.begin_read()
@@ -239,6 +241,7 @@ try:
 except RepositoryError as error:
     print(error)
 """
+    )
     lines = output(python(script, path)).splitlines()
     assert lines[:2] == ["{'raw': 1}", "True"]
     assert "cannot be opened" in lines[2] or "read-only" in lines[2]
@@ -253,12 +256,15 @@ def test_a_folder_that_only_others_can_write(shelf):
     made.close()
     if os.getuid() != 0:
         pytest.skip("only root can be two users")
-    script = AS_READER + """
+    script = (
+        AS_READER
+        + """
 registry = SqliteRegistry(sys.argv[1], writable=False)
 for _ in range(3):
     print(registry.counts(), flush=True)
     sys.stdin.readline()
 """
+    )
     code = PRELUDE + script
     reader = subprocess.Popen(
         [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -291,12 +297,15 @@ def test_a_log_that_was_left_over_in_a_folder_that_cannot_be_written(shelf):
         (left / f"registry.sqlite{suffix}").chmod(0o444)
     made.close()
     left.chmod(0o555)
-    script = AS_READER + """
+    script = (
+        AS_READER
+        + """
 try:
     print(SqliteRegistry(sys.argv[1], writable=False).counts())
 except RepositoryError as error:
     print(error)
 """
+    )
     said = output(python(script, left / "registry.sqlite"))
     assert "not closed properly" in said
     left.chmod(0o755)

@@ -15,9 +15,7 @@ from bunter.sky.outlines import SIZES, cells, level, pack, reach, rings_of, size
 
 
 @settings(max_examples=200, deadline=None)
-@given(
-    st.floats(0, 360), st.floats(-90, 90), st.floats(-4, 1.75).map(lambda p: 10.0**p), st.floats(0, math.tau)
-)
+@given(st.floats(0, 360), st.floats(-90, 90), st.floats(-4, 1.75).map(lambda p: 10.0**p), st.floats(0, math.tau))
 def test_vertices_are_kept_to_a_small_part_of_the_size(ra: float, dec: float, width: float, turn: float) -> None:
     corners = ring(ra, dec, width, width / 3, turn)
     (found,) = unpack(pack([corners]))

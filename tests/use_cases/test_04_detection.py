@@ -478,10 +478,7 @@ datasets: {
    }
 }
 """.replace("HERE", HERE).replace("FOLDER", "sci-results/%(run)d/%(camcol)d/%(filter)s/calexp")
-PAIR = (
-    f'assembler: "{HERE}.ExposureWithBackgroundAssembler", '
-    f'disassembler: "{HERE}.ExposureWithBackgroundDisassembler"'
-)
+PAIR = f'assembler: "{HERE}.ExposureWithBackgroundAssembler", disassembler: "{HERE}.ExposureWithBackgroundDisassembler"'
 FIELD = {"run": 94, "camcol": 3, "filter": "r", "field": 131}
 
 

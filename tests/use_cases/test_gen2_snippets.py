@@ -296,7 +296,8 @@ def test_case_3_with_a_container(site: Site, policy: str) -> None:
     site.trust("lsst.afw", "lsst.mypackage")
     with Butler(outputs=RepositoryArgs("repo/A/path", policy=site.policy(policy))) as first:
         put_case_3(first)
-    names = run("""
+    names = run(
+        """
 import lsst.daf.persistence as dafPersist
 from lsst.afw.table import SourceCatalogWithInfo
 butler = dafPersist.Butler(inputs="repo/A/path", outputs="repo/B/path")
@@ -311,7 +312,9 @@ butler.put(srcCatEx, 'extended_icSrc', dataId)
 later = dafPersist.Butler(inputs="repo/B/path", outputs="repo/C/path")
 reloadedSrcCatEx = later.get('extended_icSrc', dataId)
 # and then use the source catalog with wcs and calib
-""", dataId=FIELD)
+""",
+        dataId=FIELD,
+    )
     with names["butler"], names["later"]:
         reloaded = names["reloadedSrcCatEx"]
         assert type(reloaded).__name__ == "SourceCatalogWithInfo"

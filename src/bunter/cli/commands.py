@@ -171,7 +171,9 @@ def ingest(
 @_name
 @_data_id
 @click.option("--where", "-w", help="A condition, for example \"filter in ('g', 'r') and visit > 100\".")
-@click.option("--region", help="A place on the sky: 'circle RA DEC RADIUS', 'box RA0 RA1 DEC0 DEC1', 'polygon ...'; degrees.")
+@click.option(
+    "--region", help="A place on the sky: 'circle RA DEC RADIUS', 'box RA0 RA1 DEC0 DEC1', 'polygon ...'; degrees."
+)
 @click.option("--order-by", help="Keys, separated by commas; -key sorts backwards.")
 @click.option("--limit", type=click.IntRange(min=1))
 @_repository

@@ -147,8 +147,7 @@ def exchange_background(dataId: Mapping[str, Any], inputs: Mapping[str, Any]) ->
     own, backgrounds = _split(inputs, "exchange_background")
     if len(backgrounds) != 2:
         raise AssemblyError(
-            "exchange_background: 'from' names the image, the old background and the new one; "
-            f"found {listing(inputs)}"
+            f"exchange_background: 'from' names the image, the old background and the new one; found {listing(inputs)}"
         )
     image = inputs[own]
     if image is None:

@@ -102,9 +102,7 @@ class FitsExposure(FitsFormat):
             y0, x0 = y0 + bbox[0].start, x0 + bbox[1].start
         return _built(values, (y0, x0), about)
 
-    def read_parts(
-        self, source: Source, wanted: Mapping[str, Mapping[str, Any]], about: About
-    ) -> dict[str, Any]:
+    def read_parts(self, source: Source, wanted: Mapping[str, Mapping[str, Any]], about: About) -> dict[str, Any]:
         """Read some components, each by its own bytes; see `Format.read_parts`."""
         file = FitsFile(source)
         if "parts" not in source.layout:

@@ -77,9 +77,7 @@ class Fits(FitsFormat):
         }
         return values if about.python is None else _built(values, about, parameters)
 
-    def read_parts(
-        self, source: Source, wanted: Mapping[str, Mapping[str, Any]], about: About
-    ) -> dict[str, Any]:
+    def read_parts(self, source: Source, wanted: Mapping[str, Mapping[str, Any]], about: About) -> dict[str, Any]:
         """Read some parts; see `Format.read_parts`."""
         file = FitsFile(source)
         found: dict[str, Any] = {}

@@ -189,8 +189,10 @@ def check_stamp(file: FitsFile, wanted: str, about: About) -> None:
     found = cards.text(STAMP)
     if found != wanted:
         what = f"was written as {found}" if found else "was not written by Bunter"
-        advice = f"define the dataset type with storage: {found}" if found else (
-            "define the dataset type with storage: Fits and say under parts: which HDU holds what"
+        advice = (
+            f"define the dataset type with storage: {found}"
+            if found
+            else ("define the dataset type with storage: Fits and say under parts: which HDU holds what")
         )
         raise FormatError(
             f"{about.name}: {file.name} is a FITS file, but no {wanted}: it {what}. It has the HDUs "

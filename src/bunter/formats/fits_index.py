@@ -174,9 +174,7 @@ def what_is(start: bytes) -> str:
     return f"something that begins with the bytes {start[:8].hex(' ')}"
 
 
-def _whole_header(
-    read: Callable[[int, int], memoryview], start: bytes, offset: int, size: int, where: str
-) -> bytes:
+def _whole_header(read: Callable[[int, int], memoryview], start: bytes, offset: int, size: int, where: str) -> bytes:
     header = start
     looked = 0
     step = 4 * BLOCK

@@ -210,9 +210,7 @@ def _yaml_cards(table: Any, about: str) -> list[Card]:
 # --- reading -----------------------------------------------------------------------------------------------
 
 
-def read_table(
-    file: FitsFile, index: int, about: str, columns: Any = None, rows: Sequence[int] | None = None
-) -> Any:
+def read_table(file: FitsFile, index: int, about: str, columns: Any = None, rows: Sequence[int] | None = None) -> Any:
     """Read a table, some of its columns or rows, as an astropy Table (a QTable if it has quantities)."""
     from astropy.table import Table as AstropyTable
 
@@ -226,9 +224,7 @@ def read_table(
     present = _outer_names(table, inside)
     wanted = present if columns is None else check_columns(columns, present, about)
     stored = {member for name in wanted for member in inside.get(name, [name])}
-    values = read_columns(
-        file, index, table, [c for c in table.columns if c.name in stored], rows, exact_strings=own
-    )
+    values = read_columns(file, index, table, [c for c in table.columns if c.name in stored], rows, exact_strings=own)
     raw = set((from_json(cards, file.name) or {}).get("bytes", ())) if own else set()
     found = [_column(c, values[c.name], c.name in raw) for c in table.columns if c.name in stored]
     made = AstropyTable(found, copy=False)

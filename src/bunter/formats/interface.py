@@ -141,9 +141,7 @@ class Format:
         """Return the names of the read parameters that a part takes (``bbox`` for planes)."""
         return ()
 
-    def read_parts(
-        self, source: Source, wanted: Mapping[str, Mapping[str, Any]], about: About
-    ) -> dict[str, Any]:
+    def read_parts(self, source: Source, wanted: Mapping[str, Mapping[str, Any]], about: About) -> dict[str, Any]:
         """Read some parts: ``{part name as in components(): parameters}``; absent parts come as None.
 
         The base reads the whole and takes the attributes.
@@ -179,7 +177,9 @@ class Format:
 
     def members(self, source: Source, about: About, each: Each) -> list[dict[str, Any]]:
         """Return the keys of the datasets that one file holds (``each`` by HDU or by columns)."""
-        raise FormatError(f"{about.name}: files of storage {self.name} hold one dataset each, so no 'each: {each.kind}'")
+        raise FormatError(
+            f"{about.name}: files of storage {self.name} hold one dataset each, so no 'each: {each.kind}'"
+        )
 
     def equal(self, a: Any, b: Any, about: About) -> bool:
         """Tell whether two objects are the same content, as this format reads them back."""

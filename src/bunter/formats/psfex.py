@@ -81,7 +81,7 @@ class PsfEx(FitsFormat):
         if len(rows) != 1:
             raise FormatError(
                 f"{about.name}: {len(rows)} of the {table.rows} models in {file.name} have {where or 'no condition'}; "
-                "one is needed: say which in the definition, parts: {psf: {row: {ccdname: \"{ccd}\"}}}"
+                'one is needed: say which in the definition, parts: {psf: {row: {ccdname: "{ccd}"}}}'
             )
         return read_model(file, index, table, rows[0], about.name)
 
@@ -164,9 +164,7 @@ def model(row: Mapping[str, Any], cards: Cards, where: str) -> Any:
         constant = len(pixels) == 1
         degree = 0 if constant else int(fact("POLDEG1"))
         terms = (degree + 1) * (degree + 2) // 2
-        numbers = {
-            field: float(fact(name, default if constant else None)) for field, name, default in _NUMBERS
-        }
+        numbers = {field: float(fact(name, default if constant else None)) for field, name, default in _NUMBERS}
         numbers |= {"sampling": float(fact("PSF_SAMP", 1.0)), "fwhm": float(fact("PSF_FWHM", 0.0))}
         # Files of several CCDs pad those of lower degree.
         return PsfExPsf(pixels[:terms], degree, **numbers)

@@ -133,9 +133,7 @@ def search(db: Connection, type_: int, region: Sought) -> list[int]:
 
 def _sizes(db: Connection, type_: int, sizes: Sequence[tuple[int, int]]) -> list[int]:
     """Return the sizes of rings that a type has."""
-    columns = ", ".join(
-        ["EXISTS (SELECT 1 FROM footprint_cell WHERE type = ? AND cell BETWEEN ? AND ?)"] * len(sizes)
-    )
+    columns = ", ".join(["EXISTS (SELECT 1 FROM footprint_cell WHERE type = ? AND cell BETWEEN ? AND ?)"] * len(sizes))
     (row,) = db.execute(f"SELECT {columns}", [value for low, high in sizes for value in (type_, low, high)])
     return [size for size, there in enumerate(row) if there]
 

@@ -257,9 +257,7 @@ class SqliteRegistry(Database):
         values = path, path_hash(path, True), path_hash(path, False)
         clause = "WHERE d.file = (SELECT id FROM file WHERE path = ? AND path_key IN (?, ?))"
         return [
-            self._record(table, row)
-            for table in self.tables()
-            for row in self.rows(f"{table.select}{clause}", values)
+            self._record(table, row) for table in self.tables() for row in self.rows(f"{table.select}{clause}", values)
         ]
 
     def everything(self) -> Iterator[Record]:

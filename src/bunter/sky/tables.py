@@ -13,9 +13,7 @@ from .outlines import LARGEST, MOST_VERTICES, pack
 from .regions import Box, Polygon
 
 # ra1, RA_1, corner1Ra, raCorner1; llra is not one: something has to number the corners.
-_CORNER = re.compile(
-    r"(?:corner|vertex)?_?(\d*)_?(ra|dec|decl)_?(?:corner|vertex)?_?(\d*)\Z", re.IGNORECASE
-)
+_CORNER = re.compile(r"(?:corner|vertex)?_?(\d*)_?(ra|dec|decl)_?(?:corner|vertex)?_?(\d*)\Z", re.IGNORECASE)
 _BOX = (("ra1", "ra2", "dec1", "dec2"), ("ra0", "ra1", "dec0", "dec1"), ("ramin", "ramax", "decmin", "decmax"))
 _STEP = 0.25
 _MOST_STEPS = 120
@@ -87,9 +85,7 @@ class _Places:
         self.columns = list(columns)
 
 
-def _places(
-    columns: Mapping[str, Any], keys: Sequence[str], corners: Sequence[tuple[str, str]] | None
-) -> _Places:
+def _places(columns: Mapping[str, Any], keys: Sequence[str], corners: Sequence[tuple[str, str]] | None) -> _Places:
     if corners is not None:
         named = [name for pair in corners for name in pair]
         for name in named:

@@ -57,9 +57,7 @@ class AssemblerTests:
 
     def _definitions(self) -> dict[str, ComponentDefinition]:
         names = self.examples()[0][1]
-        return {
-            name: ComponentDefinition(name, f"example_{name}", optional=name in self.optional()) for name in names
-        }
+        return {name: ComponentDefinition(name, f"example_{name}", optional=name in self.optional()) for name in names}
 
     def _assembled(self, data_id: Mapping[str, Any], components: Mapping[str, Any]) -> Any:
         composite = CompositeType("example")
