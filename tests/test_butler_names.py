@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.core_support import FRAMES, ID, TRACT_ID, World, frame, making_world
 
 from bunter import (
     AssemblyError,
@@ -18,6 +17,7 @@ from bunter import (
     DatasetTypeNotFoundError,
     DefinitionError,
 )
+from tests.core_support import FRAMES, ID, TRACT_ID, World, frame, making_world
 
 
 @pytest.fixture

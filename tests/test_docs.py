@@ -102,6 +102,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     # What is known of plugins is kept for the process; that of a page ends with it.
     monkeypatch.setattr(formats, "_plugins", formats._plugins)
     monkeypatch.setattr(formats, "_found", dict(formats._found))
+    # Pages that have a `lsst.mypackage` of their own add it to the one package of LSST's that is installed.
+    lsst = importlib.import_module("lsst")
+    monkeypatch.setattr(lsst, "__path__", [*lsst.__path__, str(tmp_path / "lsst")])
     yield tmp_path
     # A folder of modules without an __init__.py has places instead of a file; they are those of its parent's, too.
     places = {
@@ -109,7 +112,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         for name, module in list(sys.modules.items())
     }
     for name, files in places.items():
-        if any(str(file).startswith(str(tmp_path)) for file in files):
+        if any(files) and all(str(file).startswith(str(tmp_path)) for file in files if file):
             del sys.modules[name]
 
 

@@ -96,9 +96,11 @@ class _View:
     """Only pins of this type count."""
     but: frozenset[str] = frozenset()
     """Pins of these types do not count."""
+    trashed: bool = False
+    """Whether the composite is in the trash: its pins stay as they are, whatever is put."""
 
     def at(self, component: str) -> _View:
-        return _View(self.pins, f"{self.path}.{component}" if self.path else component)
+        return _View(self.pins, f"{self.path}.{component}" if self.path else component, trashed=self.trashed)
 
     def pin(self, repository: UUID) -> Pin | None:
         pins = self.pins.get(repository, {}).get(self.path)
@@ -209,7 +211,8 @@ class Locator:
         return self._candidates(views, data_id, lambda repository: self.direct(repository, type_, data_id))
 
     def _node(self, node: Node, views: list[_View], put: list[Found]) -> LocatedNode:
-        own = _View({found.repository.id: _by_component(self._pins_of(node, found)) for found in put})
+        pins = {found.repository.id: _by_component(self._pins_of(node, found)) for found in put}
+        own = _View(pins, trashed=any(not found.record.live for found in put))
         branches: dict[str, LocatedBranch] = {}
         # Lists whose data IDs some other component holds come after it.
         in_turn = sorted(node.branches.items(), key=lambda item: getattr(item[1], "source", None) is not None)
@@ -246,7 +249,7 @@ class Locator:
                 return pin
             pin = None if output is None else view.pin(output.id)
             if pin is not None:
-                new = None if self.frozen else self.repinned.get((pin.type, data_id))
+                new = None if self.frozen or view.trashed else self.repinned.get((pin.type, data_id))
                 return pin if new is None else replace(pin, uuid=new)
         return None
 

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.sky.support import outline, place, ring
 
 from bunter.errors import DatasetExistsError, IntegrityError
 from bunter.registry import footprints
 from bunter.sky import Box, Circle, Polygon, Region
 from bunter.sky.outlines import pack
+from tests.sky.support import outline, place, ring
 
 TYPE = 4
 

@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 import pytest
-from tests.sky.support import outline, unit
 
 from bunter.sky.arcs import angle, crossing, in_rings, on_parallels, tangents, to_arcs, vectors
 from bunter.sky.rings import opened
+from tests.sky.support import outline, unit
 
 
 def test_arcs_cross_on_the_side_where_they_are() -> None:

@@ -15,10 +15,10 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 from astropy.table import Table
 from astropy.wcs import WCS, FITSFixedWarning, Sip
-from tests.sky.support import unit
 
 from bunter import Exposure, SourceCatalog
 from bunter.sky import Box, Circle, footprint, footprint_of, unpack
+from tests.sky.support import unit
 
 
 def plane(ctype: str = "TAN", frame: str = "icrs", scale: float = 1e-3, at: tuple[float, float] = (10, 20)) -> WCS:

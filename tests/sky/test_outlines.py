@@ -7,11 +7,11 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.sky.support import ring, unit
 
 from bunter.errors import IntegrityError
 from bunter.sky.htm import pixel
 from bunter.sky.outlines import SIZES, cells, level, pack, reach, rings_of, size_of, unpack
+from tests.sky.support import ring, unit
 
 
 @settings(max_examples=200, deadline=None)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
-from tests.sky.support import cloud, holds, outline, place, ring, unit
 
 from bunter.errors import ParameterError
 from bunter.sky import Box, Circle, Polygon, Region
 from bunter.sky.outlines import pack
+from tests.sky.support import cloud, holds, outline, place, ring, unit
 
 RA = st.one_of(st.floats(0, 360), st.sampled_from([0.0, 359.999, 0.001, 180.0, 90.0]))
 DEC = st.one_of(st.floats(-90, 90), st.sampled_from([90.0, -90.0, 89.9, -89.99, 0.0]))
