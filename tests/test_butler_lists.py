@@ -155,13 +155,16 @@ def test_unopened_members_are_referenced_at_put(world: World, butler: Butler) ->
 # Computed components
 
 
-DERIVED = pair_policy("Pair") + f"""
+DERIVED = (
+    pair_policy("Pair")
+    + f"""
   with_sum:
     composite: {{wcs: wcs, calib: calib}}
     derived:
       total: {{from: [wcs, calib], with: {__name__}.total_of}}
       double: {{from: [total], with: {__name__}.double_of}}
 """
+)
 
 
 def total_of(dataId: dict[str, Any], inputs: dict[str, Any]) -> int:

@@ -4,6 +4,7 @@ import pickle
 import sqlite3
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -188,6 +189,51 @@ def test_python_and_sqlite_agree(text: str, a: int | None, b: float | None, s: s
     rows = connection.execute(f"SELECT 1 FROM d WHERE {sql}", parameters).fetchall()
     connection.close()
     assert expression.evaluate({"a": a, "b": b, "s": s}) is bool(rows)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    expressions,
+    st.one_of(st.none(), st.integers(-2, 2)),
+    st.one_of(st.none(), st.floats(-3, 3)),
+    st.one_of(st.none(), st.sampled_from(["x", "y", "o'x", ""])),
+)
+def test_python_and_arrow_agree(text: str, a: int | None, b: float | None, s: str | None) -> None:
+    expression = parse(text)
+    table = pa.table(
+        {"a": pa.array([a], pa.int64()), "b": pa.array([b], pa.float64()), "s": pa.array([s], pa.string())}
+    )
+    mask = expression.mask(table)
+    found = mask.as_py() if isinstance(mask, pa.Scalar) else mask[0].as_py()
+    assert expression.evaluate({"a": a, "b": b, "s": s}) is (found is True)
+
+
+def test_nan_counts_as_null_in_columns() -> None:
+    table = pa.table({"a": [1.0, float("nan"), None]})
+    assert parse("a is null").mask(table).to_pylist() == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "excluded"),
+    [
+        ("tract = 0", {"tract": 1}, True),
+        ("tract = 0", {"tract": 0}, False),
+        ("tract = 0 and flux > 3", {"tract": 1}, True),
+        ("flux > 3 and (patch = 'a' or patch = 'b')", {"patch": "c", "tract": 0}, True),
+        ("tract = 0 or flux > 3", {"tract": 1}, False),
+        ("not (tract = 0 and flux > 3)", {"tract": 0}, False),
+        ("flux > 3", {"tract": 0}, False),
+        ("tract is null", {"tract": 0}, True),
+        ("1 = 2", {}, True),
+    ],
+)
+def test_what_some_values_exclude(text: str, values: dict[str, Any], excluded: bool) -> None:
+    assert parse(text).excludes(values) is excluded
+
+
+def test_excluding_compares_no_text_with_numbers() -> None:
+    with pytest.raises(ParameterError, match="cannot be compared"):
+        parse("patch > 3").excludes({"patch": "0,0"})
 
 
 @settings(max_examples=200, deadline=None)

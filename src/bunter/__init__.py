@@ -20,6 +20,7 @@ _PLACES = {
     "Query": ".refs",
     "DataId": ".dataid",
     "Plan": ".plan_view",
+    "Scan": ".scanning",
     **dict.fromkeys(
         (
             "Background",
@@ -110,6 +111,7 @@ if TYPE_CHECKING:
     from .opening import RepositoryArgs
     from .plan_view import Plan
     from .refs import DatasetRef, DeferredDataset, Query
+    from .scanning import Scan
 
 __all__ = [
     "AmbiguousDatasetError",
@@ -148,6 +150,7 @@ __all__ = [
     "Query",
     "RepositoryArgs",
     "RepositoryError",
+    "Scan",
     "SourceCatalog",
     "SplineLayer",
     "TrustError",

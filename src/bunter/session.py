@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
@@ -30,7 +30,7 @@ from .reading import Opener, Reader
 from .refs import DatasetRef, DeferredDataset
 from .registry.interface import Record
 from .repository import Chain, Opened, Overlay, Repository, is_repository, resolve_root
-from .tracing import as_put, holder
+from .tracing import as_put, holder, pins_now
 from .trust import Importer
 from .words import did_you_mean, listing
 
@@ -69,10 +69,6 @@ class Session:
         check_choice("durability", durability, ("full", "fast"))
         trust = (trust,) if isinstance(trust, str) else tuple(trust)
         trust_paths = (trust_paths,) if isinstance(trust_paths, str | os.PathLike) else tuple(trust_paths)
-        self._arguments = {
-            "root": root, "inputs": inputs, "outputs": outputs, "share": share, "trust": trust,
-            "trust_paths": trust_paths, "on_conflict": on_conflict, "durability": durability, "producer": producer,
-        }  # fmt: skip
         if root is not None and (inputs is not None or outputs is not None):
             raise RepositoryError("give either one repository, read-only, or inputs= and outputs=")
         sources = arguments_of(root if root is not None else inputs)
@@ -81,6 +77,13 @@ class Session:
             raise RepositoryError(f"outputs= takes one repository, not {len(targets)}")
         if not sources and not targets:
             raise RepositoryError("Butler needs a repository: Butler('path'), or inputs= and outputs=")
+        # Wherever this is unpickled, the same folders are meant.
+        sources, targets = ([replace(a, root=resolve_root(a.root)) for a in given] for given in (sources, targets))
+        self._arguments: dict[str, Any] = {
+            "inputs": sources or None, "outputs": targets[0] if targets else None, "share": share, "trust": trust,
+            "trust_paths": tuple(map(os.path.abspath, trust_paths)), "on_conflict": on_conflict,
+            "durability": durability, "producer": producer,
+        }  # fmt: skip
         self._importer = Importer(trust)
         self._opened = Opened(durable=durability == "full", trust_paths=trust_paths)
         self._opening = Opening(self._opened, self._importer)
@@ -214,7 +217,12 @@ class Session:
         return convert(obj, as_type)
 
     def _deferred(self, name: DatasetName, data_id: DataId, located: LocatedBranch) -> DeferredDataset:
-        return DeferredDataset(self._ref(self._current(), name, data_id, located))
+        context = self._current()
+        ref = self._ref(context, name, data_id, located)
+        if ref._found is not None:
+            # What was located is what will be read, whatever is replaced until then.
+            ref._pins = pins_now(context, ref._found)
+        return DeferredDataset(ref)
 
     def _get_ref(self, ref: DatasetRef, name: DatasetName, options: Mapping[str, Any]) -> Any:
         known = ("parameters", "as_type", "share", "resolve", "progress")

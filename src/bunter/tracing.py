@@ -71,6 +71,9 @@ def as_put(context: Context, branch: Branch, found: Found, pins: dict[UUID, list
     while exact.record.file is not None and isinstance(branch, Node) and branch.take:
         # A component with a dataset of its own: that is what the reference is of.
         branch = branch.branches[branch.take]
+    while isinstance(branch, Node) and branch.take and branch.composite.name != exact.record.type:
+        # The reference is of the component that is taken, not of the composite.
+        branch = branch.branches[branch.take]
     if isinstance(branch, Leaf):
         return Located(branch, "found", exact, pinned=True)
     locator = context.locator("exact")

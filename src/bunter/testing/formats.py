@@ -278,6 +278,23 @@ class FormatTests:
                     bare = format_.read(FileSource(source.name, local=local), about, parameters)
                     assert format_.equal(expected, bare, about)
 
+    def test_column_names(self, tmp_path: Path) -> None:
+        """What takes ``columns`` can say which there are, with a layout or without."""
+        from ..formats.convert import is_tabular
+        from ..formats.tables import names_of
+
+        format_ = self.format()
+        for obj, about in self.examples():
+            if "columns" not in format_.whole_parameters(about):
+                continue
+            source = written(format_, obj, about, tmp_path)
+            back = format_.read(source, about, {})
+            for place in (source, FileSource(source.name)):
+                told = format_.column_names(place, about)
+                assert (told is not None) == is_tabular(back)
+                # The index of a DataFrame is a column in the file.
+                assert told is None or {*names_of(back)} <= {*told}
+
     def test_bad_parameters(self, tmp_path: Path) -> None:
         """Values that do not fit are a `ParameterError`, unknown names too."""
         format_ = self.format()
