@@ -291,6 +291,8 @@ import os, sys
 from bunter.errors import RepositoryError
 from bunter.repository import Opened
 if os.getuid() == 0:
+    # All that is imported on the way comes first: nobody need not be able to read this environment.
+    first = Opened(); first.open(sys.argv[1]).registry.counts(); first.close()
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
 print(Opened().open(sys.argv[1]).registry.counts())
 try:

@@ -149,6 +149,9 @@ def test_any_column_survives_arrow(data):
     shape = data.draw(hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=4))
     values = data.draw(hnp.arrays(dtype, shape))
     mask = data.draw(hnp.arrays(bool, shape))
+    if values.dtype.kind == "M":
+        # Arrow has one word for NaT and for what is masked.
+        values[np.isnat(values)] = np.datetime64(0, "us")
     table = Table({"plain": values})
     if values.dtype.kind not in "cM":
         table["masked"] = MaskedColumn(values, mask=mask)
