@@ -13,7 +13,7 @@ from .convert import to_table
 from .equality import same_values
 from .interface import About, Layout, Source
 from .parquet import TableFormat
-from .tables import check_columns
+from .tables import SERIALIZED, check_columns, stored_columns, yaml_header
 from .yaml_ import check_aliases
 
 _START = b"# %ECSV "
@@ -68,7 +68,12 @@ class Ecsv(TableFormat):
         lines = first_lines(source, f"ECSV for {about.name}", _has_names)
         data = b"\n".join(lines)
         _check_start(data, source.name, about.name)
-        return list(_parse(data, source.name, about.name).colnames)
+        comments = [line[2:] for line in data.decode("utf-8", "replace").splitlines()[1:] if line.startswith("# ")]
+        header = yaml_header("\n".join(comments), source.name)
+        mixins = (header.get("meta") or {}).get(SERIALIZED) or {}
+        owner = {part: title for title, told in mixins.items() for part in stored_columns(told)}
+        names = [str(told["name"]) for told in header.get("datatype") or ()]
+        return list(dict.fromkeys(owner.get(name, name) for name in names))
 
     def scan(self, source: Source, about: About, checksums: bool) -> Layout:
         """Check that the file is ECSV; see `Format.scan`."""
