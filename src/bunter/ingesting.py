@@ -22,7 +22,7 @@ from .files.local import LocalDraft, LocalSource, checksum_of
 from .formats.interface import About, Format
 from .reading import writing_of
 from .registry.interface import NewDataset, Record
-from .storing import footprint_of, recorded_cards
+from .storing import recorded_cards
 from .templates import Template
 from .words import did_you_mean, listing
 
@@ -383,12 +383,17 @@ class Ingest:
         if self.scan == "none":
             return None
         about = replace(self._about(file.path), data_id=data_id)
-        known = self.format.components(replace(about, python=self.context.opener.type_of(self.stored.python)))
-        if "wcs" not in known or not self.format.reads_parts:
-            return None
         with _opened(file) as source:
-            wcs = self.format.read_parts(source, {"wcs": {}}, about)["wcs"]
-        return None if wcs is None else footprint_of(wcs)
+            try:
+                found = self.format.pointing(source, about)
+            except FormatError:
+                # A WCS that makes no sense is no reason to refuse the pixels.
+                return None
+        if found is None:
+            return None
+        from .sky import footprint
+
+        return footprint(*found)
 
     def _stored_file(self, file: _File) -> StoredFile:
         if file.stored is not None:

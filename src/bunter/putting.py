@@ -32,7 +32,8 @@ from .picking import complete, is_as_put, leaf_of
 from .plan import Absent, Branch, Gather, Leaf, Node, source_component
 from .reading import check_complete
 from .registry.interface import NewDataset, Pin
-from .storing import Options, Stored, Storer, footprint_of, place_of
+from .sky.objects import footprint_of
+from .storing import Options, Stored, Storer, place_of
 from .taking import Taken, what
 from .words import did_you_mean, listing
 
@@ -148,7 +149,7 @@ class Put:
                 if pin.uuid is not None and of.setdefault((pin.type, pin.data_id, pin.part), pin.uuid) != pin.uuid:
                     raise _twins(node, name, f"{pin.type} {pin.data_id}")
             pins += added
-        return self._record_composite(obj, node, pins)
+        return self._record_composite(node, pins, footprint_of(taken.parts))
 
     def _discards(self, name: str) -> bool:
         return match_component(name, self.options.discard) is not None
@@ -490,7 +491,14 @@ class Put:
 
     # The composite itself
 
-    def _record_composite(self, obj: Any, node: Node, pins: list[Pin]) -> tuple[str, DataId, UUID]:
+    def _place_wcs(self, node: Node, pins: list[Pin], footprint: bytes | None) -> None:
+        """Let a WCS that was written here lie where the image does, of which it does not know the shape."""
+        written = {pin.uuid for pin in pins if pin.component == "wcs" and pin.data_id == node.data_id}
+        for new in self.staged.changes.datasets:
+            if new.uuid in written and new.footprint is None:
+                new.footprint = footprint
+
+    def _record_composite(self, node: Node, pins: list[Pin], footprint: bytes | None) -> tuple[str, DataId, UUID]:
         composite = node.composite
         existing = self.store.exists(composite.name, node.data_id)
         replaces = False
@@ -530,8 +538,9 @@ class Put:
             replaces=replaces,
             pins=pins,
             precursors=self.options.precursors,
-            footprint=footprint_of(obj),
+            footprint=footprint,
         )
+        self._place_wcs(node, pins, footprint)
         self.staged.changes.datasets.append(new)
         if not self._outer:
             self.staged.changes.repins.append((composite.name, node.data_id, new.uuid))

@@ -11,7 +11,6 @@ from .definitions.derive import extended
 from .definitions.model import CompositeType, PartOfType, StoredType
 from .errors import DataIdError, ParameterError
 from .names import DatasetName
-from .overlapping import overlapping
 from .querying import Relation, sorted_data_ids
 from .where import parse as parse_where
 from .words import did_you_mean, listing
@@ -37,12 +36,15 @@ def search(
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
         raise ParameterError(f"limit={limit!r}: a number of datasets, zero or more")
     relation = _pure_aggregate(context, name, standard)
-    if relation is None:
+    if region is not None:
+        from .overlapping import overlapping
+        from .sky import region as as_region
+
+        relation = overlapping(context, name, as_region(region), standard, relation)
+    elif relation is None:
         relation = context.finder.relation(name, standard)
     implied = {key: given for key, given in context.definitions.implied.items() if set(given) <= set(relation.keys)}
     relation = relation.where(standard)
-    if region is not None:
-        relation = overlapping(context, name, list(_stored_types(context, name, set())), relation, region)
     facts = _facts(context, implied, where, standard)
     if where is not None:
         stored = list(_stored_types(context, name, set()))

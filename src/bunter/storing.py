@@ -33,6 +33,7 @@ from .plan import Leaf
 from .reading import writing_of
 from .registry.interface import NewDataset, Pin, Precursor, Record
 from .repository import Repository
+from .sky.objects import footprint_of
 from .words import listing
 
 
@@ -73,16 +74,6 @@ def place_of(found: Found) -> str:
     """Return where a dataset is, for messages of later."""
     path = found.record.file.path if found.record.file is not None else "composite"
     return f"{found.repository.root}: {path}"
-
-
-def footprint_of(value: Any) -> bytes | None:
-    """Return where on the sky an object lies, if it has a WCS and pixels."""
-    if not hasattr(value, "wcs"):
-        # Most objects have none; the room of the sky is not imported for them.
-        return None
-    from .sky import footprint_of as of
-
-    return of(value)
 
 
 def recorded_cards(

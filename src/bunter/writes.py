@@ -18,7 +18,7 @@ from .errors import (
 from .ingesting import Ingest, Progress
 from .locate import Found
 from .names import DatasetName
-from .overlapping import record_regions
+from .overlapping import new_regions
 from .putting import Put
 from .refs import DatasetRef
 from .registry.interface import Changes
@@ -305,7 +305,7 @@ class Writes(Session):
         Returns
         -------
         int
-            How many were new or replaced; the same again changes nothing.
+            How many polygons the table has; the same again changes nothing.
 
         Raises
         ------
@@ -318,7 +318,15 @@ class Writes(Session):
         """
         context = self._current()
         output = context.need_output()
-        return record_regions(context, output, [keys] if isinstance(keys, str) else list(keys), table, corners, replace)
+        regions = new_regions(context, [keys] if isinstance(keys, str) else list(keys), table, corners, replace)
+        staged = Staged(Changes(regions=[regions]))
+        transaction: Transaction | None = getattr(self._local, "transaction", None)
+        if transaction is None:
+            output.registry.apply([staged.changes])
+        else:
+            transaction.overlay.registry.apply([staged.changes])
+            transaction.staged.append(staged)
+        return len(regions.rows)
 
     def define(self, policy: Mapping[str, Any] | str | Path) -> None:
         """Add definitions to the output repository; a name that exists may change its storage and template only."""

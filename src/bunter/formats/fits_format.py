@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..components import match_component
 from ..errors import FormatError
 from ..words import did_you_mean, listing
 from .fits_file import FitsFile, no_hdu
@@ -39,6 +40,29 @@ class FitsFormat(Format):
                 if name not in found and cards.get(name) is not None:
                     found[name] = cards[name]
         return found
+
+    def pointing(self, source: Source, about: About) -> tuple[Any, tuple[int, ...]] | None:
+        """Return the WCS of the image: from its header, else from the first that has one; see `Format.pointing`."""
+        from .fits_planes import shape_of
+        from .fits_wcs import read_wcs
+
+        file = FitsFile(source)
+        image = self._image(file, about)
+        if image is None:
+            return None
+        for index in (image, *(number for number in range(len(file.hdus)) if number != image)):
+            wcs = read_wcs(file, index)
+            if wcs is not None and wcs.has_celestial:
+                return wcs, shape_of(file, image)
+        return None
+
+    def _image(self, file: FitsFile, about: About) -> int | None:
+        named = match_component("image", about.parts)
+        for part in [about.parts[named]] if named is not None else about.parts.values():
+            index = hdu_of(file, part.hdu, about)
+            if index is not None and file.hdus[index].kind in ("image", "tiles"):
+                return index
+        return first_of(file, ("image", "tiles")) if named is not None or not about.parts else None
 
     def members(self, source: Source, about: About, each: Each) -> list[dict[str, Any]]:
         """Return the keys of the datasets in one file; see `Format.members`."""

@@ -175,6 +175,10 @@ class Format:
         """Return the header cards of those names that the file has (``idFrom``)."""
         raise FormatError(f"{about.name}: files of storage {self.name} have no header cards, so no idFrom")
 
+    def pointing(self, source: Source, about: About) -> tuple[Any, tuple[int, ...]] | None:
+        """Return the WCS and the shape of the image in a file (ingest); None if it lacks one of them."""
+        return None
+
     def members(self, source: Source, about: About, each: Each) -> list[dict[str, Any]]:
         """Return the keys of the datasets that one file holds (``each`` by HDU or by columns)."""
         raise FormatError(

@@ -126,6 +126,23 @@ class NewDataset:
     footprint: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class NewRegions:
+    """Polygons of values of keys (tracts, patches), to be recorded.
+
+    Attributes
+    ----------
+    rows : sequence of (mapping, bytes)
+        Values of exactly the keys, and their outline.
+    replace : bool
+        Whether they may take the place of others.
+    """
+
+    keys: tuple[str, ...]
+    rows: Sequence[tuple[Mapping[str, KeyValue], bytes]]
+    replace: bool = False
+
+
 @dataclass(slots=True)
 class Changes:
     """What one put, ingest, delete or transaction changes, all of it or nothing.
@@ -145,9 +162,10 @@ class Changes:
     implied: dict[tuple[str, tuple[tuple[str, KeyValue], ...]], KeyValue] = field(default_factory=dict)
     trashed: list[tuple[str, UUID]] = field(default_factory=list)
     repins: list[tuple[str, DataId, UUID]] = field(default_factory=list)
+    regions: list[NewRegions] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.datasets or self.implied or self.trashed or self.repins)
+        return bool(self.datasets or self.implied or self.trashed or self.repins or self.regions)
 
 
 class DatasetTaken(Exception):  # noqa: N818 - a signal between rooms, never shown to users
@@ -239,16 +257,17 @@ class Registry(Protocol):
     def overlapping(self, type_: str, region: Any) -> list[DataId]:
         """Return the live datasets of a type whose footprints overlap a region."""
 
+    def has_footprints(self, type_: str) -> bool:
+        """Tell whether any dataset of a type has a footprint."""
+
     def outline(self, type_: str, data_id: Mapping[str, KeyValue]) -> bytes | None:
         """Return the footprint of the live dataset of a type and a full data ID."""
 
-    def add_regions(
-        self, keys: Sequence[str], rows: Iterable[tuple[Mapping[str, KeyValue], bytes]], *, replace: bool = False
-    ) -> int:
-        """Record the polygons of values of keys (tracts, patches); return how many were new."""
-
     def regions_overlapping(self, keys: Sequence[str], region: Any) -> list[dict[str, KeyValue]]:
         """Return the values of keys whose polygons overlap a region."""
+
+    def region_of(self, values: Mapping[str, KeyValue]) -> bytes | None:
+        """Return the polygon recorded for values of keys, None if there is none."""
 
     def region_keys(self) -> list[tuple[str, ...]]:
         """Return the sets of keys for which there are polygons."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
 from ..dataid import DataId, KeyValue
@@ -16,6 +17,9 @@ from .hashing import canonical, leaf_hash, path_hash
 from .interface import Changes, NewDataset, Pin, Precursor, Record
 from .schema import Table, column
 from .writing import Writer
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _FILE = "path, owned, size, modified, checksum, layout"
 _MANY = 500
@@ -273,7 +277,7 @@ class SqliteRegistry(Database):
         table = self.table(type_)
         if table is None:
             return []
-        numbers = footprints.search(self._connections.current().connection, table.number, region)
+        numbers = self._asked(footprints.search, table.number, region)
         fields = ", ".join(f"d.{name}" for name in table.columns) or "1"
         found: list[DataId] = []
         for start in range(0, len(numbers), _MANY):
@@ -293,22 +297,31 @@ class SqliteRegistry(Database):
         rows = self.rows(f"SELECT id FROM d{table.number} WHERE {where}part = 0 AND live = 1", values)
         if not rows:
             return None
-        return footprints.outlines_of(self._connections.current().connection, table.number, rows[0]).get(rows[0][0])
+        return self._asked(footprints.outlines_of, table.number, rows[0]).get(rows[0][0])
 
-    def add_regions(
-        self, keys: Sequence[str], rows: Iterable[tuple[Mapping[str, KeyValue], bytes]], *, replace: bool = False
-    ) -> int:
-        """Record the polygons of values of keys (tracts, patches); return how many were new."""
-        with self.transaction() as handle:
-            return footprints.add_regions(handle.connection, keys, rows, replace=replace)
+    def has_footprints(self, type_: str) -> bool:
+        """Tell whether any dataset of a type has a footprint."""
+        table = self.table(type_)
+        return table is not None and self._asked(footprints.has_footprints, table.number)
 
     def regions_overlapping(self, keys: Sequence[str], region: footprints.Sought) -> list[dict[str, KeyValue]]:
         """Return the values of keys whose polygons overlap a region."""
-        return footprints.search_regions(self._connections.current().connection, keys, region)
+        return self._asked(footprints.search_regions, keys, region)
 
     def region_keys(self) -> list[tuple[str, ...]]:
         """Return the sets of keys for which there are polygons."""
-        return footprints.region_keys(self._connections.current().connection)
+        return self._asked(footprints.region_keys)
+
+    def region_of(self, values: Mapping[str, KeyValue]) -> bytes | None:
+        """Return the polygon recorded for values of keys, None if there is none."""
+        return self._asked(footprints.region_of, values)
+
+    def _asked(self, what: Callable[Concatenate[sqlite3.Connection, P], T], *given: P.args, **named: P.kwargs) -> T:
+        """Return what a function finds out from this thread's connection."""
+        try:
+            return what(self._connections.current().connection, *given, **named)
+        except sqlite3.Error as error:
+            raise self._cannot("read", error) from error
 
     # Writing
 

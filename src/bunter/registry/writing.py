@@ -36,6 +36,7 @@ class Writer:
         self._registry = registry
         self._connection = connection
         self._files: dict[str, int] = {}
+        self._outlines: dict[int, dict[int, bytes]] = {}
 
     def _run(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         try:
@@ -53,6 +54,12 @@ class Writer:
             self._dataset(new)
         for type_, data_id, uuid in changes.repins:
             self._repin(type_, data_id, uuid)
+        # All at once: in the order of the index they take less time and room.
+        for number, outlines in self._outlines.items():
+            footprints.record(self._connection, number, outlines.items())
+        self._outlines.clear()
+        for regions in changes.regions:
+            footprints.add_regions(self._connection, regions.keys, regions.rows, replace=regions.replace)
 
     def forget(self, record: Record) -> StoredFile | None:
         """Forget a dataset if it is in the trash; return its file if it is owned and nobody needs it any more."""
@@ -179,7 +186,7 @@ class Writer:
         if new.file is not None:
             self._run(f"UPDATE d{table.number} SET file = ? WHERE id = ?", (self._file(new.file), number))
         if new.footprint is not None:
-            footprints.record(self._connection, table.number, [(number, new.footprint)])
+            self._outlines.setdefault(table.number, {})[number] = new.footprint
         for pin in new.pins or ():
             self._pin(table.number, number, pin)
         for ordinal, made_from in enumerate(new.precursors):
@@ -222,6 +229,27 @@ class Writer:
                 f"AND composite IN (SELECT id FROM d{number} WHERE live = 1)",
                 (uuid.bytes, leaf, number),
             )
+        self._move(type_, leaf, uuid)
+
+    def _move(self, type_: str, leaf: int, uuid: UUID) -> None:
+        """Let composites that pin a new WCS lie where it says, or where their parts do if it does not say."""
+        wcs = self._registry.word_id("wcs")
+        table = self._registry.table(type_)
+        if not wcs or table is None:
+            return
+        row = self._run(f"SELECT id FROM d{table.number} WHERE uuid = ? AND part = 0", (uuid.bytes,)).fetchone()
+        outline = None if row is None else self._outlines.get(table.number, {}).get(row[0])
+        holders = self._run(
+            "SELECT type, composite FROM pin WHERE leaf = ? AND component = ? AND uuid = ?", (leaf, wcs, uuid.bytes)
+        ).fetchall()
+        for number, composite in holders:
+            if composite in self._outlines.get(number, {}):
+                # Put together with it.
+                continue
+            if outline is None:
+                footprints.remove(self._connection, number, [composite])
+            else:
+                self._outlines.setdefault(number, {})[composite] = outline
 
 
 def _bytes(uuid: UUID | None) -> bytes | None:
