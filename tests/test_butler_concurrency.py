@@ -372,3 +372,11 @@ def test_fast_does_not_wait_for_the_disk(world: World, monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "fsync", refuse)
     butler.put({"n": 1}, "info", visit=1)
     assert butler.get("info", visit=1) == {"n": 1}
+
+
+def test_a_pickled_butler_does_not_depend_on_the_current_folder(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.butler("a", SHARED).put({"n": 1}, "info", visit=1)
+    monkeypatch.chdir(world.folder)
+    pickled = pickle.dumps(world.keep(Butler("a")))
+    monkeypatch.chdir("/")
+    assert world.keep(pickle.loads(pickled)).get("info", visit=1) == {"n": 1}

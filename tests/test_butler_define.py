@@ -226,3 +226,15 @@ def test_a_type_inherits(world: World) -> None:
         butler.put({"n": name}, name, visit=1)
         assert butler.get(name, visit=1) == {"n": name}
     assert world.files("a") == ["blue/1.json", "red/1.json", "src/1.json"]
+
+
+def test_definitions_are_not_added_inside_a_transaction(world: World) -> None:
+    butler = world.butler("a", CONF)
+    with butler.transaction():
+        with pytest.raises(RepositoryError, match="inside"):
+            butler.define(SKY)
+        with pytest.raises(RepositoryError, match="inside"):
+            butler.alias("c", "conf")
+        butler.put({}, "conf", visit=1)
+    assert butler.dataset_types() == ["conf"]
+    assert butler.exists("conf", visit=1)

@@ -94,16 +94,20 @@ class Session:
         self._producer = producer or ""
         self._local = threading.local()
         self._output: Repository | None = None
-        if targets and is_repository(resolve_root(targets[0].root)):
-            # First, since a repository that is an input too is opened once.
-            self._opened.open(resolve_root(targets[0].root), writable=True)
-        parents = [self._opening.input(source) for source in sources]
-        starts = parents
-        if targets:
-            self._output = self._opening.output(targets[0], parents, given_parents=bool(sources))
-            starts = [self._output]
-        self._starts = starts
-        self._context = self._make_context()
+        try:
+            if targets and is_repository(resolve_root(targets[0].root)):
+                # First, since a repository that is an input too is opened once.
+                self._opened.open(resolve_root(targets[0].root), writable=True)
+            parents = [self._opening.input(source) for source in sources]
+            starts = parents
+            if targets:
+                self._output = self._opening.output(targets[0], parents, given_parents=bool(sources))
+                starts = [self._output]
+            self._starts = starts
+            self._context = self._make_context()
+        except BaseException:
+            self._opened.close()
+            raise
 
     def _make_context(self, overlay: Overlay | None = None) -> Context:
         starts: list[Repository] = [overlay] if overlay is not None else list(self._starts)
