@@ -57,7 +57,8 @@ def test_real_header(decam_header: fits.Header) -> None:
     assert again.comments == metadata.comments
 
 
-text = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60).map(str.rstrip)
+quoted = st.text("'/& a", max_size=80)
+text = (st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60) | quoted).map(str.rstrip)
 values = (
     st.none()
     | st.booleans()
@@ -78,6 +79,17 @@ def test_header_round_trip_is_exact(items: dict[str, object]) -> None:
     assert again == metadata
     for key, value in metadata.items():
         assert type(again[key]) is type(value)
+
+
+@pytest.mark.parametrize("text", ["'/", "it's / was", "' /'", "a" * 60 + "'/b" + "c" * 60, "'" * 70 + "/", "'/&"])
+def test_a_quote_before_a_slash(text: str) -> None:
+    header = fits.Header()
+    header["K"] = (text, "said")
+    header["HIERARCH ESO AB"] = text[:28]
+    again = Metadata(fits.Header.fromstring(header.tostring()))
+    assert again == {"K": text, "ESO AB": text[:28]}
+    assert again.comments["K"] == "said"
+    assert Metadata(fits.Header.fromstring(Metadata({"K": text}).to_header().tostring())) == {"K": text}
 
 
 def test_keys_have_no_case() -> None:

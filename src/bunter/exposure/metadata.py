@@ -16,6 +16,9 @@ Value: TypeAlias = str | int | float | bool | complex | list[str] | None
 
 _LISTS = ("COMMENT", "HISTORY")
 
+_STRING = re.compile(r"'(?P<text>(?:[^']|'')*)'\s*(?:/\s*(?P<comment>.*?)\s*)?\Z")
+_CONTINUED = re.compile(r"'(?P<text>.*?)&'\s*(?:/\s*(?P<comment>.*?)\s*)?\Z")
+
 _WCS = re.compile(
     r"""(?:
         (?:WCSAXES|WCSNAME|RADESYS|EQUINOX|LONPOLE|LATPOLE|SPECSYS|SSYSOBS|SSYSSRC|VELOSYS|VELANGL|VELREF
@@ -297,6 +300,34 @@ def _header_cards(header: Any) -> Iterator[tuple[str, Any, str]]:
             lists.setdefault(key, []).append(str(card.value))
         elif key and key not in seen and Metadata.keeps(key):
             seen.add(key)
-            yield key, None if isinstance(card.value, Undefined) else card.value, card.comment
+            value, comment = card.value, card.comment
+            if isinstance(value, str) and "''" in card.image and "/" in card.image:
+                value, comment = _quoted(card.image) or (value, comment)
+            yield key, None if isinstance(value, Undefined) else value, comment
     for key, lines in lists.items():
         yield key, lines, ""
+
+
+def _quoted(image: str) -> tuple[str, str] | None:
+    """Return string and comment of a card and its CONTINUE cards (FITS 4.0, 4.2.1), or None if it is no such card.
+
+    astropy ends a string at a quote that a slash follows, also where the quote is doubled and belongs to the string;
+    its own long strings may have the two halves of a doubled quote in two cards.
+    """
+    raw, comments, last = "'", [], len(image) - 80
+    for start in range(0, len(image), 80):
+        line = image[start : start + 80]
+        line = (line[10:] if start else line.partition("=")[2]).lstrip(" ")
+        found = _CONTINUED.match(line)
+        if start < last and found:
+            raw += found["text"]
+            comments.append(found["comment"] or "")
+        elif start < last or not line.startswith("'"):
+            return None
+        else:
+            raw += line[1:]
+    found = _STRING.match(raw)
+    if found is None:
+        return None
+    comments.append(found["comment"] or "")
+    return found["text"].replace("''", "'").rstrip(" "), " ".join(comment for comment in comments if comment)
