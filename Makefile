@@ -11,6 +11,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+BENCH_ARGS ?=
 
 demo: $(INSTALLED)
 	$(BIN)/bunter demo $(DEMO_ARGS)
@@ -27,14 +28,15 @@ types: $(INSTALLED)
 docs: $(INSTALLED)
 	$(BIN)/python -m pytest -q docs README.md src tests/test_docs.py
 
+# BENCH_ARGS="--quick", "--only 'get-*'", "--list": benchmarks/suite/suite.py --help says what there is.
 bench: $(INSTALLED)
-	set -e; for b in benchmarks/*.py; do echo "== $$b"; $(BIN)/python "$$b"; done
+	$(BIN)/python benchmarks/suite/suite.py $(BENCH_ARGS)
 
 ci:
 	.ci/run
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) .bench build dist
 
 $(INSTALLED): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Bunter needs Python 3.11 or newer with its venv module, and found none;" \

@@ -97,8 +97,8 @@ def imports_of_room(room: str) -> dict[str, set[str]]:
 ONLY = {
     "errors": set(),
     "words": set(),
-    "names": {"errors"},
-    "dataid": {"errors"},
+    "names": {"errors", "words"},
+    "dataid": {"errors", "words"},
     "components": {"names"},
     "templates": {"dataid", "errors", "words"},
     "where": {"dataid", "errors", "words"},

@@ -335,30 +335,30 @@ def test_files_and_folders_are_synced_before_the_registry_tells_of_them(
 
     butler = world.butler("a", SHARED, durability="full")
     told: list[str] = []
-    real_sync, real_apply, real_replace = os.fsync, SqliteRegistry.apply, os.replace
+    real_sync, real_apply, real_link = os.fsync, SqliteRegistry.apply, os.link
 
     def sync(descriptor: int) -> None:
         told.append("sync " + os.path.relpath(os.readlink(f"/proc/self/fd/{descriptor}"), world.folder / "a"))
         real_sync(descriptor)
 
-    def move(source: Any, target: Any) -> None:
-        told.append("rename " + os.path.relpath(target, world.folder / "a"))
-        real_replace(source, target)
+    def link(source: Any, target: Any, **options: Any) -> None:
+        told.append("name " + os.path.relpath(target, world.folder / "a"))
+        real_link(source, target, **options)
 
     def apply(self: SqliteRegistry, *arguments: Any) -> None:
         told.append("registry")
         real_apply(self, *arguments)
 
     monkeypatch.setattr(os, "fsync", sync)
-    monkeypatch.setattr(os, "replace", move)
+    monkeypatch.setattr(os, "link", link)
     monkeypatch.setattr(SqliteRegistry, "apply", apply)
     butler.put({"image": [1], "info": {"n": 1}}, "exp", visit=1, ccd="x")
     assert told[-1] == "registry"
     for name in ("image/1-x.json", "info/1.json"):
-        renamed = told.index(f"rename {name}")
-        # The file itself under its temporary name, before it is renamed; its folder, and the one above, after.
-        assert any(word.startswith("sync " + name.split("/")[0] + "/") for word in told[:renamed])
-        assert f"sync {name.split('/')[0]}" in told[renamed:]
+        named = told.index(f"name {name}")
+        # The file itself as a draft, before it has its name; its folder, and the one above, after.
+        assert any(word.startswith("sync " + name.split("/")[0] + "/") for word in told[:named])
+        assert f"sync {name.split('/')[0]}" in told[named:]
     assert "sync ." in told
     assert told.count("registry") == 1
 

@@ -57,6 +57,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         ("RepositoryError", ()),
         ("IntegrityError", ()),
         ("FormatError", ()),
+        ("FormatMemoryError", (FormatError, MemoryError)),
         ("FormatUnavailableError", (FormatError, ImportError)),
         ("AssemblyError", ()),
         ("TrustError", ()),

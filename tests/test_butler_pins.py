@@ -26,7 +26,7 @@ def leaves(butler: Butler, name: str, data_id: dict[str, Any], **options: Any) -
 def purge(butler: Butler, *uuids: UUID | None) -> None:
     """Forget trashed datasets, as an emptying of the trash will."""
     registry = butler._output.registry  # type: ignore[union-attr]
-    for file in registry.purge([record for record in registry.everything() if record.uuid in uuids]):
+    for file in registry.purge([r for r in registry.everything() if r.uuid in uuids], force=True).files:
         butler._output.files.remove(file.path)  # type: ignore[union-attr]
 
 

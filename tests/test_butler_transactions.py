@@ -40,7 +40,8 @@ def test_rows_become_visible_together_at_the_end(world: World, butler: Butler) -
         assert not other.exists("wcs", ID)
         assert other.query("conf").count() == 0
         # Files are written at once.
-        assert len(world.files("a")) == 3
+        written = [path for path in world.files("a") if ".part~" not in path]
+        assert written == ["calib/1-N3.json", "conf/1.json", "wcs/1-N3.json"]
     assert other.get("conf", visit=1) == {"n": 1}
     assert other.get("pair", ID) == butler.get("pair", ID) == Pair({"n": 1}, {"z": 1})
     assert other.query("pair").data_ids == [ID]

@@ -833,7 +833,7 @@ def test_a_composite_of_which_a_component_is_gone(world: World, big: Butler) -> 
     wcs = big.query("calexp:jointcal.wcs").first()
     big.delete("calexp:jointcal.wcs", TRACT_ID, force=True)
     assert wcs is not None
-    registry.purge([record for record in registry.everything() if record.uuid == wcs.uuid])
+    registry.purge([record for record in registry.everything() if record.uuid == wcs.uuid], force=True)
     big.put({"crval": 9}, "calexp:jointcal.wcs", {**TRACT_ID, "ccd": "N4"})
     with pytest.raises(DatasetNotFoundError):
         big.copy_to(world.folder / "small", "calexp:jointcal", TRACT_ID)

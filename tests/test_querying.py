@@ -16,7 +16,7 @@ from bunter.definitions import load
 from bunter.errors import DataIdError
 from bunter.names import DatasetName
 from bunter.plan import Gather, MissingKeysError
-from bunter.querying import Relation, sorted_data_ids
+from bunter.querying import Relation, ordered
 from bunter.reading import Opener
 from bunter.registry.interface import Changes, NewDataset, Writing
 from bunter.repository import Chain, Opened, Overlay
@@ -75,10 +75,10 @@ def test_relations_without_keys():
 
 def test_order():
     relation = Relation(("a", "b"), {(2, "x"), (10, "y"), (1, "y"), (1, "B")})
-    assert [tuple(d.values()) for d in sorted_data_ids(relation)] == [(1, "B"), (1, "y"), (2, "x"), (10, "y")]
-    by_b = [tuple(d.values()) for d in sorted_data_ids(relation, [("b", True), ("a", False)])]
+    assert [tuple(d.values()) for d in ordered(relation).data_ids()] == [(1, "B"), (1, "y"), (2, "x"), (10, "y")]
+    by_b = [tuple(d.values()) for d in ordered(relation, [("b", True), ("a", False)]).data_ids()]
     assert by_b == [(1, "y"), (10, "y"), (2, "x"), (1, "B")]
-    assert all(isinstance(data_id, DataId) and list(data_id) == ["a", "b"] for data_id in sorted_data_ids(relation))
+    assert all(isinstance(data_id, DataId) and list(data_id) == ["a", "b"] for data_id in ordered(relation).data_ids())
 
 
 # The finder

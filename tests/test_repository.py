@@ -416,7 +416,7 @@ def outside(tmp_path):
     folder = tmp_path / "archive"
     folder.mkdir()
     (folder / "a.fits").write_bytes(b"content")
-    return StoredFile(str(folder / "a.fits"), False, 7, 0, None, {})
+    return StoredFile(str(folder / "a.fits"), False, 7, (folder / "a.fits").stat().st_mtime_ns, None, {})
 
 
 def content(repository, file):

@@ -21,6 +21,11 @@ _PLACES = {
     "DataId": ".dataid",
     "Plan": ".plan_view",
     "Scan": ".scanning",
+    "Purged": ".purging",
+    "Trashed": ".trash",
+    "Finding": ".verifying",
+    "Report": ".verifying",
+    "verify": ".verifying",
     **dict.fromkeys(
         (
             "Background",
@@ -55,6 +60,7 @@ _PLACES = {
             "DatasetTypeNotFoundError",
             "DefinitionError",
             "FormatError",
+            "FormatMemoryError",
             "FormatUnavailableError",
             "InUseError",
             "IntegrityError",
@@ -83,6 +89,7 @@ if TYPE_CHECKING:
         DatasetTypeNotFoundError,
         DefinitionError,
         FormatError,
+        FormatMemoryError,
         FormatUnavailableError,
         IntegrityError,
         InUseError,
@@ -110,8 +117,11 @@ if TYPE_CHECKING:
     )
     from .opening import RepositoryArgs
     from .plan_view import Plan
+    from .purging import Purged
     from .refs import DatasetRef, DeferredDataset, Query
     from .scanning import Scan
+    from .trash import Trashed
+    from .verifying import Finding, Report, verify
 
 __all__ = [
     "AmbiguousDatasetError",
@@ -132,7 +142,9 @@ __all__ = [
     "DeferredDataset",
     "DefinitionError",
     "Exposure",
+    "Finding",
     "FormatError",
+    "FormatMemoryError",
     "FormatUnavailableError",
     "FrozenWCS",
     "GaussianPsf",
@@ -147,15 +159,19 @@ __all__ = [
     "Plan",
     "Psf",
     "PsfExPsf",
+    "Purged",
     "Query",
+    "Report",
     "RepositoryArgs",
     "RepositoryError",
     "Scan",
     "SourceCatalog",
     "SplineLayer",
+    "Trashed",
     "TrustError",
     "VisitExposure",
     "VisitInfo",
+    "verify",
 ]
 
 

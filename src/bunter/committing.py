@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 from uuid import UUID
 
 from .comparing import same_as_stored
 from .context import Context
-from .errors import DatasetExistsError, RepositoryError
+from .errors import BunterError, ConflictError, DatasetExistsError, DatasetNotFoundError, RepositoryError
 from .files.local import LocalDraft
 from .locate import Found
 from .plan import Leaf
-from .registry.interface import Changes, DatasetTaken, NewDataset, PathTaken, Record
-from .repository import Repository
+from .registry.interface import Changes, DatasetTaken, NewDataset, NotRestored, PathTaken, Record
+from .repository import Overlay, Repository
+
+T = TypeVar("T")
+
+_CHANCES = 100
+"""How often a put may be overtaken by others that change what it refers to."""
+
+
+class Overtaken(Exception):  # noqa: N818 - a signal between rooms, never shown to users
+    """Somebody else has changed what a put found when it began: it has to look again.
+
+    Attributes
+    ----------
+    error : DatasetExistsError
+        What to say where that is not possible.
+    """
+
+    def __init__(self, error: DatasetExistsError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 @dataclass(slots=True)
@@ -28,39 +49,148 @@ class Staged:
         UUID of a new dataset -> (leaf, object, stripped components), to compare with a winner.
     moved : list of str
         Files elsewhere that were copied and are to go once their datasets are visible.
+    may_be_visible : bool
+        The registry may know the files: they are kept, whatever happens.
+    checks : list of callable
+        Raise if what was found in the output when the put began is not so any more; called while nobody else writes.
     """
 
     changes: Changes = field(default_factory=Changes)
     drafts: list[LocalDraft] = field(default_factory=list)
     values: dict[UUID, tuple[Leaf, Any, list[str]]] = field(default_factory=dict)
     moved: list[str] = field(default_factory=list)
+    checks: list[Callable[[], None]] = field(default_factory=list)
+    may_be_visible: bool = False
+
+    def relies_on(self, found: Found) -> None:
+        """Note that a dataset of the output is referred to: it has to be there still at the commit."""
+        record, registry = found.record, found.repository.registry
+
+        def check() -> None:
+            now = registry.by_uuid(record.type, record.uuid, record.part)
+            if now is None or (record.live and not now.live):
+                raise Overtaken(
+                    ConflictError(
+                        f"{record.type} {record.data_id} (UUID {record.uuid}), which is referred to here, was replaced "
+                        f"or deleted in {found.repository.root} by somebody else meanwhile; nothing was written. "
+                        "Try again"
+                    )
+                )
+
+        self.checks.append(check)
+
+    def settle(self) -> None:
+        """Keep every file that was prepared, now that all is visible."""
+        for draft in self.drafts:
+            draft.settle()
+        for path in self.moved:
+            try:
+                os.unlink(path)
+            except OSError as error:
+                warnings.warn(
+                    f"{path} was copied, and its datasets are recorded, but it could not be removed: {error.strerror}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
 
     def drop(self) -> None:
-        """Remove every file that was prepared."""
+        """Remove every file that was prepared, unless the registry may know it."""
+        if self.may_be_visible:
+            return
         for draft in self.drafts:
             draft.drop()
         self.drafts.clear()
 
 
 def commit(context: Context, all_staged: Sequence[Staged]) -> dict[UUID, UUID]:
-    """Make staged changes visible in the output in one short transaction."""
+    """Make staged changes visible in the output in one short transaction; return which gave way to which.
+
+    Raises
+    ------
+    DatasetExistsError
+        If somebody else was first, with other content.
+    """
+    try:
+        return attempt(context, all_staged)
+    except Overtaken as overtaken:
+        raise overtaken.error from None
+
+
+def attempt(context: Context, all_staged: Sequence[Staged]) -> dict[UUID, UUID]:
+    """Do the same for a put that can begin again.
+
+    Raises
+    ------
+    Overtaken
+        If somebody else was first.
+    """
     output = context.need_output()
     given_way: dict[UUID, UUID] = {}
     while True:
-        all_changes = [staged.changes for staged in all_staged]
-        if not any(all_changes):
+        if not any(staged.changes for staged in all_staged):
             return given_way
         try:
-            output.registry.apply(all_changes)
+            _apply(output, all_staged)
             break
         except PathTaken as taken:
             _next_mark(output, all_staged, taken.path)
+        except NotRestored as lost:
+            raise _not_restored(output, lost) from None
         except DatasetTaken as taken:
             given_way[taken.new.uuid] = _give_way(context, all_staged, taken.new, taken.existing)
-    for staged in all_staged:
-        for path in staged.moved:
-            os.unlink(path)
+    if not isinstance(output, Overlay):
+        for staged in all_staged:
+            staged.settle()
     return given_way
+
+
+def until_first(work: Callable[[], T]) -> T:
+    """Do what others can overtake, again and again until they do not; return what it returns.
+
+    Raises
+    ------
+    DatasetExistsError
+        If they always do.
+    """
+    for _ in range(_CHANCES):
+        try:
+            return work()
+        except Overtaken as overtaken:
+            error = overtaken.error
+    raise error
+
+
+def _check(all_staged: Sequence[Staged]) -> None:
+    for staged in all_staged:
+        for check in staged.checks:
+            check()
+
+
+def _not_restored(output: Repository, lost: NotRestored) -> BunterError:
+    if lost.existing is None:
+        return DatasetNotFoundError(
+            f"{lost.type} with UUID {lost.uuid} was purged from the trash of {output.root} meanwhile; nothing was "
+            "changed",
+            [output.root],
+        )
+    return DatasetExistsError(
+        f"{lost.type} {lost.existing.data_id} exists in {output.root} (UUID {lost.existing.uuid}); the one in the "
+        f"trash (UUID {lost.uuid}) was not restored. To let them change places say replace=True"
+    )
+
+
+def _apply(output: Repository, all_staged: Sequence[Staged]) -> None:
+    """Hand everything to the registry; from then on files are kept unless it is certain that nothing was recorded."""
+    # Set before, since an interrupt may come at any moment after the commit.
+    for staged in all_staged:
+        staged.may_be_visible = True
+    try:
+        output.registry.apply([staged.changes for staged in all_staged], partial(_check, all_staged))
+    except BaseException:
+        if not output.registry.in_doubt():
+            for staged in all_staged:
+                staged.may_be_visible = False
+        raise
 
 
 def _next_mark(output: Repository, all_staged: Sequence[Staged], path: str) -> None:
@@ -98,9 +228,11 @@ def _give_way(context: Context, all_staged: Sequence[Staged], new: NewDataset, e
             context.opener, staged_value[1], staged_value[0], winner, staged_value[2]
         )
     if not same:
-        raise DatasetExistsError(
-            f"{new.type} {new.data_id} was put into {output.root} by somebody else meanwhile, with other content "
-            f"(UUID {existing.uuid}); nothing of this put was kept"
+        raise Overtaken(
+            DatasetExistsError(
+                f"{new.type} {new.data_id} was put into {output.root} by somebody else meanwhile, with other content "
+                f"(UUID {existing.uuid}); nothing of this put was kept"
+            )
         )
     for staged in all_staged:
         if new in staged.changes.datasets:

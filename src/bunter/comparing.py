@@ -12,7 +12,7 @@ from .errors import IntegrityError
 from .formats.interface import Format, Layout
 from .locate import Found
 from .plan import Leaf
-from .reading import Opener, part_in
+from .reading import Opener, failing, open_stored, part_in, read_parts, read_whole
 
 
 class MemorySource:
@@ -58,12 +58,27 @@ def same_records(opener: Opener, a: Found, b: Found) -> bool:
 
 
 def _read(format_: Format, about: Any, found: Found, part: str = "") -> Any:
-    assert found.record.file is not None
-    source = found.repository.open_file(found.record.file)
+    source = open_stored(found)
     try:
-        if part:
-            return format_.read_parts(source, {part: {}}, about)[part]
-        return format_.read(source, about, {})
+        with failing(about, format_, source):
+            if part:
+                return read_parts(format_, source, about, {part: {}})[part]
+            return read_whole(format_, source, about, {})
+    finally:
+        source.close()
+
+
+def check_file(found: Found) -> None:
+    """Verify all of the file of a stored dataset.
+
+    Raises
+    ------
+    IntegrityError
+        If it is not what was recorded.
+    """
+    source = open_stored(found)
+    try:
+        source.check()
     finally:
         source.close()
 

@@ -18,7 +18,7 @@ from .querying import Finder
 from .reading import Opener, Reader
 from .registry.interface import Changes
 from .repository import Chain, Overlay, Repository
-from .words import did_you_mean, listing
+from .words import did_you_mean, listing, shown
 
 
 class Context:
@@ -141,6 +141,10 @@ class Context:
             self.definitions.find(parsed)
             raise
 
+    def data_id(self, data_id: Mapping[str, Any] | None, keys: Mapping[str, Any]) -> dict[str, KeyValue]:
+        """Return the standard data ID of a user's call that names no dataset."""
+        return standard_data_id(self.definitions, _merged(data_id, keys))
+
     def _stage_from(self, name: DatasetName, given: dict[str, Any]) -> str | None:
         stage: str | None = None
         for word in ("stage", "version"):
@@ -150,7 +154,7 @@ class Context:
             if value is None:
                 continue
             if not isinstance(value, str):
-                raise DataIdError(f"{word}={value!r}: a stage is a string")
+                raise DataIdError(f"{word}={shown(value)}: a stage is a string")
             if stage is not None and stage != value:
                 raise DataIdError(f"the data ID gives the stage twice: {stage!r} and {value!r}")
             stage = value
@@ -247,10 +251,18 @@ class Context:
 
 def _merged(data_id: Mapping[str, Any] | None, keys: Mapping[str, Any]) -> dict[str, Any]:
     if data_id is not None and not isinstance(data_id, Mapping):
-        raise DataIdError(f"a data ID is a mapping of keys to values, not a {type(data_id).__name__}: {data_id!r:.80}")
+        raise DataIdError(f"a data ID is a mapping of keys to values, not a {type(data_id).__name__}: {shown(data_id)}")
     given = dict(data_id or {})
     for key, value in keys.items():
-        if key in given and given[key] != value:
-            raise DataIdError(f"{key} is given twice: {given[key]!r} in the data ID, {value!r} as a keyword")
+        if key in given and _differ(given[key], value):
+            raise DataIdError(f"{key} is given twice: {shown(given[key])} in the data ID, {shown(value)} as a keyword")
         given[key] = value
     return given
+
+
+def _differ(a: object, b: object) -> bool:
+    try:
+        return bool(a != b)
+    except Exception:
+        # An array, say: nothing that could be a value.
+        return True

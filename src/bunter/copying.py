@@ -14,7 +14,7 @@ from .committing import Staged, commit
 from .context import Context
 from .definitions import Definitions, load
 from .definitions.excerpt import excerpt, lacking_in
-from .errors import DatasetExistsError, IntegrityError, RepositoryError
+from .errors import BunterError, DatasetExistsError, IntegrityError, RepositoryError
 from .files.interface import StoredFile
 from .locate import Found
 from .parting import write_parts
@@ -144,12 +144,18 @@ class Copy:
                 Chain([target]), target.definitions, target, self.context.opener, first=self.context.first
             )
             commit(context, [self._staged])
-        except BaseException:
+        except BaseException as error:
+            if is_new and not target.registry.types():
+                # Nothing was recorded, nor will it be: the registry itself goes.
+                self._staged.may_be_visible = False
             self._staged.drop()
             if is_new:
                 _unmake(target, made_folders)
-            elif self._undefine is not None:
-                target.registry.apply([], self._undefine)
+            elif self._undefine is not None and not self._staged.may_be_visible:
+                try:
+                    target.registry.apply([], self._undefine)
+                except BunterError as problem:
+                    error.add_note(f"The definitions that were added to {self.root} are still there: {problem}")
             raise
         new = self._staged.changes.datasets
         return Copied(
@@ -283,7 +289,7 @@ class Copy:
         draft = target.files.draft(_path_in(found.record))
         self._staged.drafts.append(draft)
         try:
-            at = 0
+            at, layout = 0, source.layout
             while at < source.size:
                 draft.stream.write(source.read_range(at, min(_CHUNK, source.size - at)))
                 at += _CHUNK
@@ -298,32 +304,32 @@ class Copy:
         finally:
             source.close()
         self._written += draft.size
-        return StoredFile(path, True, draft.size, None, draft.checksum, file.layout)
+        return StoredFile(path, True, draft.size, None, draft.checksum, layout)
 
     def _link(self, target: Repository, found: Found, file: StoredFile) -> StoredFile:
         """Make a link to a file, or refer to it where it is; only its size is checked, reading checks the rest."""
         name = _name(found.record)
         source = found.repository.open_file(file)
-        source.close()
         place = os.path.realpath(source.name)
         try:
-            status = os.stat(place)
+            source.read_range(0, 0)
+            layout = source.layout
+            modified = os.stat(place).st_mtime_ns
+        except IntegrityError as error:
+            raise IntegrityError(f"{name}: {error}; nothing was copied") from error
         except OSError as error:
             raise IntegrityError(f"{name}: the file {place} is gone ({error.strerror}); nothing was copied") from error
-        if status.st_size != file.size:
-            raise IntegrityError(
-                f"{name}: the file {place} has {status.st_size} bytes, but had {file.size} when it was recorded; "
-                "nothing was copied"
-            )
+        finally:
+            source.close()
         if self.asked.mode != "hardlink":
             self._folders.add(_folder_of(place, found.repository))
         if self.asked.mode == "reference":
-            return StoredFile(place, False, file.size, status.st_mtime_ns, file.checksum, file.layout)
+            return StoredFile(place, False, file.size, modified, file.checksum, layout)
         draft = target.files.draft(_path_in(found.record))
         self._staged.drafts.append(draft)
         draft.link(place, symbolic=self.asked.mode == "symlink")
         path = draft.publish(target.registry.path_taken)
-        return StoredFile(path, True, file.size, None, file.checksum, file.layout)
+        return StoredFile(path, True, file.size, modified, file.checksum, layout)
 
 
 def _holds(places: Sequence[Repository], needed: Needed, part: str, conflicts: list[str]) -> bool:
@@ -346,7 +352,7 @@ def _holds(places: Sequence[Repository], needed: Needed, part: str, conflicts: l
     trashed = target.registry.by_uuid(record.type, record.uuid, part)
     if trashed is not None and (trashed.part or not part):
         conflicts.append(
-            f"{record.type} {record.data_id}: UUID {record.uuid} was deleted there and is still in the trash"
+            f"{record.type} {record.data_id}: UUID {record.uuid} was deleted there and is in the trash: restore it"
         )
         return True
     return False
@@ -390,7 +396,7 @@ def _unmake(target: Repository, folders: Sequence[str]) -> None:
     if made_by_others:
         return
     # The description first: what is left if this fails is no repository.
-    for name in (DESCRIPTION, POLICY, REGISTRY, f"{REGISTRY}-wal", f"{REGISTRY}-shm"):
+    for name in (DESCRIPTION, POLICY, REGISTRY, *(f"{REGISTRY}-{more}" for more in ("wal", "shm", "journal"))):
         target.files.remove(name)
     for folder in folders:
         # Whoever put something else there meanwhile keeps it.

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from .errors import DataIdError
+from .words import shown
 
 KeyValue: TypeAlias = int | str | float
 
@@ -65,8 +66,8 @@ class DataId(Mapping[str, KeyValue]):
 def check_key(key: object) -> str:
     """Return `key` if it can be a data ID key; raise `DataIdError` otherwise."""
     if not isinstance(key, str) or not key.isidentifier() or len(key) > 60:
-        raise DataIdError(f"a data ID key is a word of letters, digits and '_', not {key!r:.80}")
-    return key
+        raise DataIdError(f"a data ID key is a word of letters, digits and '_', not {shown(key)}")
+    return str.__str__(key)
 
 
 def check_value(key: str, value: object, kind: str) -> KeyValue:
@@ -97,23 +98,31 @@ def check_value(key: str, value: object, kind: str) -> KeyValue:
             raise DataIdError(f"{key}={value!r}: the key {key!r} is an int, not a bool")
         try:
             number = operator.index(value)  # type: ignore[arg-type]
-        except TypeError:
-            raise DataIdError(f"{key}={value!r:.80}: the key {key!r} is an int, not {type(value).__name__}") from None
+        except Exception:
+            # Whatever it is that says that it is a number.
+            raise DataIdError(f"{key}={shown(value)}: the key {key!r} is an int, not {type(value).__name__}") from None
         if type(value).__name__ in ("bool", "bool_"):
             raise DataIdError(f"{key}={value!r}: the key {key!r} is an int, not a bool")
         if not -_INTEGER_BOUND <= number < _INTEGER_BOUND:
             raise DataIdError(f"{key}: an integer key value has at most 64 bits")
         return number
     if kind == "float":
-        if isinstance(value, bool | str | bytes) or not hasattr(value, "__float__"):
-            raise DataIdError(f"{key}={value!r:.80}: the key {key!r} is a float, not {type(value).__name__}")
-        real = float(value)
+        # A masked value of numpy's has a float, too, and a warning with it.
+        unfit = isinstance(value, bool | str | bytes) or type(value).__name__ == "MaskedConstant"
+        if unfit or not hasattr(value, "__float__"):
+            raise DataIdError(f"{key}={shown(value)}: the key {key!r} is a float, not {type(value).__name__}")
+        try:
+            real = float(value)
+        except Exception:
+            # Beyond what a float holds, or something that only says that it is a number.
+            raise DataIdError(f"{key}={shown(value)}: the key {key!r} is a float, and this makes none") from None
         if real - real != 0.0:
             raise DataIdError(f"{key}={real}: a float key value is finite")
         return real + 0.0
     if not isinstance(value, str):
-        raise DataIdError(f"{key}={value!r:.80}: the key {key!r} is a str, not {type(value).__name__}")
-    return check_text(key, str(value))
+        raise DataIdError(f"{key}={shown(value)}: the key {key!r} is a str, not {type(value).__name__}")
+    # A subclass may say that it is another string: its own characters count.
+    return check_text(key, str.__str__(value))
 
 
 def check_text(key: str, value: str) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from uuid import UUID
 
 from .context import Context
-from .dataid import KeyValue
+from .dataid import DataId, KeyValue
 from .errors import AssemblyError, DatasetNotFoundError, InUseError
 from .names import DatasetName
-from .plan import Leaf, Node
+from .plan import Branch, Leaf, Node
+from .registry.interface import Record
 from .words import listing
 
 
@@ -38,16 +39,11 @@ def stage_delete(
         type_, own_id = branch.composite.name, branch.data_id
     else:
         raise AssemblyError(f"{str(name)!r} is a part of a dataset and cannot be deleted by itself")
-    locator = context.locator("nearest")
-    for repository in context.nearest_output():
-        record = locator.direct(repository, type_, own_id)
-        if record is not None:
-            break
-    else:
-        what = "it was never put as such; its components have names of their own" if isinstance(branch, Node) else (
-            "only datasets of the output can be deleted"
-        )  # fmt: skip
-        raise DatasetNotFoundError(f"{output.root} holds no {type_} {own_id}: {what}", [output.root])
+    record = _present(context, type_, own_id)
+    if record is None:
+        raise DatasetNotFoundError(
+            f"{output.root} holds no {type_} {own_id}: {_why(context, branch, type_, own_id)}", [output.root]
+        )
     if wanted is not None and wanted != record.uuid:
         raise DatasetNotFoundError(
             f"{type_} {own_id} with UUID {wanted} is not what {output.root} holds now (UUID {record.uuid})",
@@ -72,3 +68,27 @@ def stage_delete(
             )
 
     return type_, record.uuid, in_use
+
+
+def _present(context: Context, type_: str, data_id: DataId) -> Record | None:
+    """Return the live dataset of the output, or if there are only parts of it, one of these: they go together."""
+    locator = context.locator("nearest")
+    for repository in context.nearest_output():
+        for part in ("", *repository.registry.parts(type_)):
+            record = locator.direct(repository, type_, data_id, part)
+            if record is not None:
+                return record
+    return None
+
+
+def _why(context: Context, branch: Branch, type_: str, data_id: DataId) -> str:
+    """Return why a dataset cannot be deleted that the output does not hold."""
+    for repository in context.chain.beyond(context.need_output())[1:]:
+        if repository.registry.find(type_, data_id) is not None:
+            return (
+                f"it is in the parent {repository.root}, and only datasets of the output can be deleted. To delete it "
+                f"there, open that: Butler(outputs={repository.root!r})"
+            )
+    if isinstance(branch, Node):
+        return "it was never put as such; its components have names of their own"
+    return "only datasets of the output can be deleted"

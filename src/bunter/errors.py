@@ -13,6 +13,7 @@
     ├ RepositoryError            not a repository, wrong version, read-only, unreachable parent
     ├ IntegrityError             checksum, truncated, missing file
     ├ FormatError                wraps the cause
+    │  ├ FormatMemoryError       (+ MemoryError)
     │  └ FormatUnavailableError  (+ ImportError)
     ├ AssemblyError              a part missing, or about to be lost
     └ TrustError                 a name or a folder that the user did not trust
@@ -100,6 +101,10 @@ class IntegrityError(BunterError):
 
 class FormatError(BunterError):
     """A file that its format cannot read, or an object that it cannot write."""
+
+
+class FormatMemoryError(FormatError, MemoryError):
+    """A file that takes more memory to read than there is, or asks for more than one of its size may."""
 
 
 class FormatUnavailableError(FormatError, ImportError):

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
 from . import __version__, formats
 from .choices import check_choice
-from .committing import Staged, commit
+from .committing import Staged, attempt, until_first
 from .context import Context
 from .dataid import DataId, KeyValue, check_value
 from .definitions.model import StoredType
-from .errors import AssemblyError, BunterError, DataIdError, DatasetExistsError, FormatError, ParameterError
+from .errors import (
+    AssemblyError,
+    BunterError,
+    DataIdError,
+    DatasetExistsError,
+    FormatError,
+    FormatMemoryError,
+    IntegrityError,
+    ParameterError,
+)
 from .files.interface import StoredFile
-from .files.local import LocalDraft, LocalSource, checksum_of
+from .files.local import LocalDraft, checksum_of
+from .files.sources import LocalSource
 from .formats.interface import About, Format
 from .reading import writing_of
 from .registry.interface import NewDataset, Record
-from .storing import recorded_cards
+from .storing import recorded_cards, write_error
 from .templates import Template
-from .words import did_you_mean, listing
+from .words import did_you_mean, listing, shown
 
 MODES = ("direct", "copy", "move", "hardlink", "symlink")
 SCANS = ("none", "headers", "full")
@@ -70,7 +81,7 @@ def listed_files(files: Any) -> list[tuple[str, dict[str, Any]]]:
             elif isinstance(item, Mapping) and "path" in item:
                 found.append((os.fspath(item["path"]), {k: v for k, v in item.items() if k != "path"}))
             else:
-                raise ParameterError(f"files: {item!r:.100} is neither a path nor a row with a 'path'")
+                raise ParameterError(f"files: {shown(item, 100)} is neither a path nor a row with a 'path'")
         return found
     raise ParameterError(f"files= takes paths, globs, or a table with a 'path' column, not a {type(files).__name__}")
 
@@ -154,7 +165,12 @@ class Ingest:
 
     def run(self, files: Any) -> list[tuple[str, DataId, Any]]:
         """Ingest files; return (type, data ID, UUID) of each dataset, old or new."""
-        found = [_File(path, columns) for path, columns in listed_files(files)]
+        listed = listed_files(files)
+        return until_first(lambda: self._run(listed))
+
+    def _run(self, listed: Iterable[tuple[str, dict[str, Any]]]) -> list[tuple[str, DataId, Any]]:
+        self.staged = Staged()
+        found = [_File(path, columns) for path, columns in listed]
         self._identify(found)
         results: list[tuple[str, DataId, Any]] = []
         try:
@@ -165,7 +181,7 @@ class Ingest:
             if self.staged.changes:
                 self._list_folders(found)
                 if not self.context.show(self.staged.changes):
-                    given_way = commit(self.context, [self.staged])
+                    given_way = attempt(self.context, [self.staged])
                     results = [(t, d, given_way.get(u, u)) for t, d, u in results]
         except BaseException:
             self.staged.drop()
@@ -215,7 +231,7 @@ class Ingest:
                 sources.append(("the path", self._standard(matched)))
         each: list[dict[str, KeyValue]] = [{}]
         if self.stored.id_from or (self.stored.each is not None and self.stored.each.kind != "values"):
-            with _opened(file) as source:
+            with _opened(file, self.format) as source:
                 about = self._about(file.path)
                 if self.stored.id_from:
                     sources.append(("the header", self._from_cards(source, about)))
@@ -251,14 +267,14 @@ class Ingest:
         standard: dict[str, KeyValue] = {}
         for key, value in values.items():
             kind = self.kinds.get(key, "str")
-            plain = value.item() if hasattr(value, "item") else value
+            plain = value.item() if hasattr(value, "item") and getattr(value, "size", 0) == 1 else value
             if isinstance(plain, bytes):
                 plain = plain.decode("ascii", "replace")
             if isinstance(plain, str) and kind != "str":
                 plain = _number(key, plain.strip(), kind)
             elif isinstance(plain, str):
                 plain = plain.strip()
-            elif kind == "str" and isinstance(plain, int) and not isinstance(plain, bool):
+            elif kind == "str" and isinstance(plain, int) and not isinstance(plain, bool) and plain.bit_length() < 65:
                 plain = str(plain)
             elif kind == "int" and isinstance(plain, float) and plain.is_integer():
                 plain = int(plain)
@@ -363,7 +379,11 @@ class Ingest:
         mine = checksum_of(file.path)
         if known.checksum is not None:
             return mine == known.checksum
-        return mine == checksum_of(self.output.files.absolute(known.path))
+        with contextlib.closing(self.output.open_file(known)) as source:
+            if _is_same_file(source.name, file.path):
+                # A link: compared with itself it is always the same.
+                return known.modified in (None, file.status.st_mtime_ns)
+            return os.path.isfile(source.name) and mine == checksum_of(source.name)
 
     def _direct_path(self, path: str) -> str:
         place = os.path.realpath(path)
@@ -375,7 +395,8 @@ class Ingest:
         found: dict[str, Any] = {key: file.values[key] for key in self.stored.path_fields if key in file.values}
         if self.stored.metadata and self.scan != "none":
             about = replace(self._about(file.path), data_id=data_id)
-            found |= recorded_cards(self.format, _source(file), about, self.stored.metadata)
+            with _opened(file, self.format) as source:
+                found |= recorded_cards(self.format, source, about, self.stored.metadata)
         return found
 
     def _footprint(self, file: _File, data_id: DataId) -> bytes | None:
@@ -383,7 +404,7 @@ class Ingest:
         if self.scan == "none":
             return None
         about = replace(self._about(file.path), data_id=data_id)
-        with _opened(file) as source:
+        with _opened(file, self.format) as source:
             try:
                 found = self.format.pointing(source, about)
             except FormatError:
@@ -400,26 +421,23 @@ class Ingest:
             return file.stored
         assert file.status is not None
         layout, checksum = {}, None
+        # What is copied is read anyway, so its parts are hashed as well.
+        hashed = self.scan == "full" or self.mode in ("copy", "move")
         if self.scan != "none":
-            with _opened(file) as source:
-                try:
-                    layout = self.format.scan(source, self._about(file.path), self.scan == "full")
-                except BunterError:
-                    raise
-                except Exception as error:
-                    raise FormatError(
-                        f"{file.path} is not a file of storage {self.format.name}: {type(error).__name__}: {error}"
-                    ) from error
-            if self.scan == "full":
+            with _opened(file, self.format) as source:
+                layout = self.format.scan(source, self._about(file.path), hashed)
+            if self.scan == "full" and self.mode not in ("copy", "move"):
                 checksum = checksum_of(file.path)
         if self._needs_place:
-            file.stored = self._place(file, layout)
+            file.stored = self._place(file, layout, checksum)
         else:
             path = self._direct_path(file.path)
             file.stored = StoredFile(path, False, file.status.st_size, file.status.st_mtime_ns, checksum, layout)
+        if self.scan != "none" or self._needs_place:
+            _check_still(file)
         return file.stored
 
-    def _place(self, file: _File, layout: dict[str, Any]) -> StoredFile:
+    def _place(self, file: _File, layout: dict[str, Any], checksum: str | None) -> StoredFile:
         assert self.stored.template is not None
         assert file.status is not None
         missing = [name for name in self.stored.template.fields if name not in {**file.values, **file.data_ids[0]}]
@@ -428,10 +446,15 @@ class Ingest:
         path = self.stored.template.format({**file.values, **file.data_ids[0]})
         draft = self.output.files.draft(path)
         self.staged.drafts.append(draft)
-        _fill(draft, file.path, self.mode)
+        try:
+            _fill(draft, file.path, self.mode)
+        except OSError as error:
+            raise write_error(error, f"{self.stored.name} {file.data_ids[0]} ({file.path})", self.output) from error
         published = draft.publish(self._path_taken)
-        checksum = draft.checksum if self.mode in ("copy", "move") else None
-        return StoredFile(published, True, draft.size, None, checksum, layout)
+        if self.mode in ("copy", "move"):
+            return StoredFile(published, True, draft.size, None, draft.checksum, layout)
+        # Others may write to what is linked.
+        return StoredFile(published, True, draft.size, file.status.st_mtime_ns, checksum, layout)
 
     def _path_taken(self, path: str) -> bool:
         return any(repository.registry.path_taken(path) for repository in self.context.nearest_output())
@@ -463,13 +486,39 @@ def _fill(draft: LocalDraft, path: str, mode: str) -> None:
     if mode in ("hardlink", "symlink"):
         draft.link(path, symbolic=mode == "symlink")
         return
+    for block in _blocks(path):
+        draft.stream.write(block)
+    draft.finish()
+
+
+def _blocks(path: str) -> Iterator[bytes]:
     try:
         with open(path, "rb") as file:
             while block := file.read(1 << 22):
-                draft.stream.write(block)
+                yield block
     except OSError as error:
-        raise AssemblyError(f"{path} cannot be copied: {error.strerror}") from error
-    draft.finish()
+        raise AssemblyError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _is_same_file(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
+
+
+def _check_still(file: _File) -> None:
+    """Refuse a file that was written to while it was looked at or copied."""
+    assert file.status is not None
+    try:
+        now = os.stat(file.path)
+    except OSError as error:
+        raise IntegrityError(f"{file.path} is gone ({error.strerror}); nothing was ingested") from error
+    if (now.st_size, now.st_mtime_ns) != (file.status.st_size, file.status.st_mtime_ns):
+        raise IntegrityError(
+            f"{file.path} was written to while it was ingested; nothing was ingested. "
+            "Ingest it when whoever writes it is done"
+        )
 
 
 def _source(file: _File) -> LocalSource:
@@ -477,14 +526,21 @@ def _source(file: _File) -> LocalSource:
     return LocalSource(file.path, StoredFile(file.path, False, file.status.st_size, None, None, {}))
 
 
-class _opened:  # noqa: N801 - reads like a function
-    """A file to ingest, open for a format."""
-
-    def __init__(self, file: _File) -> None:
-        self._source = _source(file)
-
-    def __enter__(self) -> LocalSource:
-        return self._source
-
-    def __exit__(self, *_: object) -> None:
-        self._source.close()
+@contextlib.contextmanager
+def _opened(file: _File, format_: Format) -> Iterator[LocalSource]:
+    """Open a file to ingest for a format, whose libraries' errors become errors of Bunter."""
+    source = _source(file)
+    try:
+        yield source
+    except BunterError:
+        raise
+    except MemoryError as error:
+        raise FormatMemoryError(
+            f"{file.path} takes more memory to read as {format_.name} than there is: {error}"
+        ) from error
+    except Exception as error:
+        raise FormatError(
+            f"{file.path} is not a file of storage {format_.name}: {type(error).__name__}: {error}"
+        ) from error
+    finally:
+        source.close()

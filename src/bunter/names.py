@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from .errors import DatasetNameError
+from .words import shown
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]*\Z")
 _STAGE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_+\-]*\Z")
@@ -52,8 +53,9 @@ class DatasetName:
         if isinstance(text, DatasetName):
             return text
         if not isinstance(text, str):
-            raise DatasetNameError(f"a dataset name is a string, not {type(text).__name__}: {text!r:.80}")
-        return _parse(text)
+            raise DatasetNameError(f"a dataset name is a string, not {type(text).__name__}: {shown(text)}")
+        # A subclass may say that it is another string: its own characters count.
+        return _parse(str.__str__(text))
 
     @property
     def definition(self) -> str:

@@ -9,12 +9,12 @@ from typing import Any
 from . import formats
 from .committing import Staged
 from .components import match_component
-from .errors import BunterError, DefinitionError, FormatError, IntegrityError, TrustError
+from .errors import DefinitionError, FormatError, IntegrityError, TrustError
 from .files.interface import StoredFile
 from .files.local import LocalDraft
 from .formats.interface import About
 from .locate import Found
-from .reading import Opener
+from .reading import Opener, failing, read_parts
 from .registry.interface import Writing
 from .repository import Repository
 from .storing import write_error
@@ -60,15 +60,10 @@ def _read(opener: Opener, found: Found, parts: Sequence[str]) -> Iterator[tuple[
     inside = {match_component(part, known) or part: part for part in parts}
     source = found.repository.open_file(record.file)
     try:
-        values = format_.read_parts(source, {name: {} for name in inside}, about)
+        with failing(about, format_, source):
+            values = read_parts(format_, source, about, {name: {} for name in inside})
     except IntegrityError as error:
-        raise IntegrityError(f"{about.name}: {error}; nothing was copied") from error
-    except (BunterError, MemoryError):
-        raise
-    except Exception as error:
-        raise FormatError(
-            f"{about.name}: {source.name} cannot be read as {format_.name}: {type(error).__name__}: {error}"
-        ) from error
+        raise IntegrityError(f"{error}; nothing was copied") from error
     finally:
         source.close()
     for name, part in inside.items():

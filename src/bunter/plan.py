@@ -27,6 +27,8 @@ OPTIONS = (
 )  # fmt: skip
 """Words that a user may have misspelt where a key stands."""
 
+_MOST_SHAPES = 4096
+
 Declared: TypeAlias = Callable[[StoredType], Mapping[str, str]]
 """The components of a stored type: its parts, else what its Python type declares."""
 
@@ -114,8 +116,9 @@ def standard_data_id(definitions: Definitions, data_id: Mapping[str, object]) ->
     """
     kinds = definitions.key_types
     standard: dict[str, KeyValue] = {}
-    for key, value in data_id.items():
-        kind = kinds.get(check_key(key))
+    for given, value in data_id.items():
+        key = check_key(given)
+        kind = kinds.get(key)
         if kind is None:
             option = nearest(key, OPTIONS)
             hint = f"; did you mean the option {option!r}?" if option is not None else did_you_mean(key, kinds)
@@ -126,8 +129,18 @@ def standard_data_id(definitions: Definitions, data_id: Mapping[str, object]) ->
     return standard
 
 
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """Stands in a shape for the value that a data ID gives to a key."""
+
+    key: str
+
+
 class Planner:
     """Expands names into trees.
+
+    What a tree looks like depends on the name and on which keys are given, not on their values: each such shape is
+    made once, and filled in with the values of every call.
 
     Parameters
     ----------
@@ -145,6 +158,7 @@ class Planner:
         self._all_keys: dict[str, tuple[str, ...]] = {}
         self._effective: dict[str, CompositeType] = {}
         self._optional: dict[str, frozenset[str]] = {}
+        self._shapes: dict[tuple[DatasetName, frozenset[str]], Branch] = {}
 
     def components(self, composite: str) -> dict[str, ComponentDefinition]:
         """Return the components of a composite, those of its base included."""
@@ -245,6 +259,16 @@ class Planner:
         MissingKeysError
             If a key that is needed is missing.
         """
+        given = name, frozenset(data_id)
+        shape = self._shapes.get(given)
+        if shape is None:
+            if len(self._shapes) >= _MOST_SHAPES:
+                self._shapes.clear()
+            symbols: Any = {key: _Given(key) for key in data_id}
+            shape = self._shapes[given] = self._shape(name, symbols)
+        return _filled(shape, data_id)
+
+    def _shape(self, name: DatasetName, data_id: Mapping[str, KeyValue]) -> Branch:
         definition, _ = self.definitions.resolve(name)
         if isinstance(definition, StoredType) and DatasetName.parse(definition.name).component:
             whole = self.definitions.types.get(name.definition)
@@ -365,7 +389,27 @@ class Planner:
                 return Absent(str(target), tuple(missing))
             raise MissingKeysError(str(target), missing)
         # With `rest` the name walks into a composite, whose pins count; without, this is the composite's own component.
-        return self.expand(target, inner) if rest else self._expand(target, inner)
+        return self._shape(target, inner) if rest else self._expand(target, inner)
+
+
+def _filled(shape: Branch, data_id: Mapping[str, KeyValue]) -> Branch:
+    """Return a tree of that shape with the values of a data ID."""
+    if isinstance(shape, Leaf):
+        return Leaf(shape.stored, _filled_id(shape.data_id, data_id), shape.part)
+    if isinstance(shape, Node):
+        branches = {name: _filled(inner, data_id) for name, inner in shape.branches.items()}
+        own = _filled_id(shape.data_id, data_id)
+        return Node(
+            shape.composite, own, shape.complete, shape.definitions, branches, shape.take, shape.derive, shape.optional
+        )
+    if isinstance(shape, Gather):
+        constraints, fixed = _filled_id(shape.constraints, data_id), _filled_id(shape.fixed, data_id)
+        return Gather(shape.name, constraints, fixed, shape.source, shape.renamed, shape.optional)
+    return shape
+
+
+def _filled_id(shape: Mapping[str, Any], data_id: Mapping[str, KeyValue]) -> DataId:
+    return DataId({key: data_id[at.key] if type(at) is _Given else at for key, at in shape.items()})
 
 
 def source_component(source: Any) -> str | None:

@@ -8,8 +8,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from .assembly import members_of, parts_to_strip
-from .committing import commit
-from .comparing import read_leaf, same_as_stored
+from .committing import Overtaken, attempt
+from .comparing import check_file, read_leaf, same_as_stored
 from .components import match_component
 from .context import Context
 from .dataid import DataId, KeyValue, check_value
@@ -23,6 +23,7 @@ from .errors import (
     DataIdError,
     DatasetExistsError,
     DatasetNotFoundError,
+    IntegrityError,
 )
 from .formats.equality import same_values
 from .locate import Found, Located, LocatedBranch, LocatedList, LocatedNode, lacking
@@ -113,7 +114,7 @@ class Put:
     def _put_leaf(self, obj: Any, leaf: Leaf) -> tuple[str, DataId, UUID]:
         existing = self.store.exists(leaf.stored.name, leaf.data_id)
         if existing is not None:
-            if same_as_stored(self.context.opener, obj, leaf, existing, []):
+            if self._is_same(obj, leaf, existing):
                 return leaf.stored.name, leaf.data_id, existing.record.uuid
             if not self.options.replace:
                 raise self.store.exists_error(leaf.stored.name, existing)
@@ -121,6 +122,18 @@ class Put:
         new.precursors = self.options.precursors
         self.staged.changes.repins.append((leaf.stored.name, leaf.data_id, new.uuid))
         return leaf.stored.name, leaf.data_id, new.uuid
+
+    def _is_same(self, obj: Any, leaf: Leaf, existing: Found) -> bool:
+        if not self.options.replace:
+            return same_as_stored(self.context.opener, obj, leaf, existing, [])
+        try:
+            same = same_as_stored(self.context.opener, obj, leaf, existing, [])
+            if same:
+                check_file(existing)
+        except IntegrityError:
+            # A damaged file is mended by replacing it.
+            return False
+        return same
 
     # Composites
 
@@ -135,6 +148,7 @@ class Put:
                     f"discard={name!r}: {composite.name!r} has no such component"
                     f"{did_you_mean(name, node.definitions)}; it has: {listing(node.definitions)}"
                 )
+        before = self.store.exists(composite.name, node.data_id)
         present = self.context.locator("pinned").locate(node)
         nearest = self.context.locator("nearest").locate(node)
         assert isinstance(present, LocatedNode)
@@ -149,7 +163,7 @@ class Put:
                 if pin.uuid is not None and of.setdefault((pin.type, pin.data_id, pin.part), pin.uuid) != pin.uuid:
                     raise _twins(node, name, f"{pin.type} {pin.data_id}")
             pins += added
-        return self._record_composite(node, pins, footprint_of(taken.parts))
+        return self._record_composite(node, pins, footprint_of(taken.parts), before)
 
     def _discards(self, name: str) -> bool:
         return match_component(name, self.options.discard) is not None
@@ -329,7 +343,7 @@ class Put:
             written = self.store.found(twin)
             if not same_as_stored(self.context.opener, value, leaf, written, strip):
                 raise _twins(node, name, f"{leaf.name} {leaf.data_id}")
-            return self.store.referenced(leaf, written)
+            return Stored(leaf.stored.name, leaf.data_id, twin.uuid, leaf.part, place_of(written))
         existing = self.store.exists(leaf.stored.name, leaf.data_id)
         if existing is not None:
             # Somebody else may have put it since the components were located.
@@ -355,25 +369,12 @@ class Put:
             )
         if not self.options.replace:
             raise self.store.exists_error(leaf.stored.name, existing)
-        self._refuse_pinned(node, name, existing)
+        self.store.refuse_pinned(node.composite.name, node.data_id, name, existing)
 
     def _is_shared(self, node: Node, name: str, keys: Sequence[str]) -> bool:
         """Tell whether a component is that of several data IDs of its composite."""
         own = outer_keys(keys, node.definitions[name].data_id)
         return any(key not in own for key in node.data_id)
-
-    def _refuse_pinned(self, node: Node, name: str, existing: Found) -> None:
-        """Refuse to replace a component that another put composite pins."""
-        record = existing.record
-        for repository in self.context.nearest_output():
-            for holder in repository.registry.pinned_by(record.type, record.data_id, record.uuid):
-                if holder.type != node.composite.name or holder.data_id != node.data_id:
-                    raise ConflictError(
-                        f"{node.composite.name} {node.data_id}: {name!r} ({record.type} {record.data_id}) is also "
-                        f"part of {holder.type} {holder.data_id}, which was put in {repository.root}. Nothing was "
-                        f"written. Replace it by its own name if that is meant: put(..., {record.type!r}, "
-                        "replace=True)"
-                    )
 
     def _nested(
         self,
@@ -484,6 +485,7 @@ class Put:
         # What is computed from components of a put composite is pinned by these.
         by_itself = not node.derive and not self.options.self_contained and put is not None and is_as_put(choice)
         if put is not None and (member is not None or by_itself):
+            self.store.relies_on(put)
             return [Pin(path, member, node.composite.name, node.data_id, put.record.uuid, "", place_of(put))]
         if member is not None:
             return [Pin(path, member, node.composite.name, node.data_id, None, "", "")]
@@ -498,7 +500,9 @@ class Put:
             if new.uuid in written and new.footprint is None:
                 new.footprint = footprint
 
-    def _record_composite(self, node: Node, pins: list[Pin], footprint: bytes | None) -> tuple[str, DataId, UUID]:
+    def _record_composite(
+        self, node: Node, pins: list[Pin], footprint: bytes | None, before: Found | None
+    ) -> tuple[str, DataId, UUID]:
         composite = node.composite
         existing = self.store.exists(composite.name, node.data_id)
         replaces = False
@@ -510,6 +514,9 @@ class Put:
         if existing is not None:
             if self._same_pins(existing, pins):
                 return composite.name, node.data_id, existing.record.uuid
+            if before is None or before.record.uuid != existing.record.uuid:
+                # Put since the components were compared with what was there.
+                raise Overtaken(self._exists_error(composite.name, existing))
             outer = self._outer[-1] if self._outer else None
             if outer is not None and any(o.shared for o in self._outer):
                 raise ConflictError(
@@ -518,12 +525,9 @@ class Put:
                     f"written. Replace it by its own name if that is meant: put(..., {composite.name!r}, replace=True)"
                 )
             if not self.options.replace:
-                raise DatasetExistsError(
-                    f"{composite.name} {node.data_id} exists in {existing.repository.root} with other components; "
-                    "nothing was written. To replace it say replace=True"
-                )
+                raise self._exists_error(composite.name, existing)
             if outer is not None:
-                self._refuse_pinned(outer.node, outer.component, existing)
+                self.store.refuse_pinned(outer.node.composite.name, outer.node.data_id, outer.component, existing)
             replaces = True
         kinds = self.context.definitions.key_types
         new = NewDataset(
@@ -546,6 +550,13 @@ class Put:
             self.staged.changes.repins.append((composite.name, node.data_id, new.uuid))
         return composite.name, node.data_id, new.uuid
 
+    @staticmethod
+    def _exists_error(name: str, existing: Found) -> DatasetExistsError:
+        return DatasetExistsError(
+            f"{name} {existing.record.data_id} exists in {existing.repository.root} with other components; "
+            "nothing was written. To replace it say replace=True"
+        )
+
     def _same_pins(self, existing: Found, pins: Sequence[Pin]) -> bool:
         recorded = existing.repository.registry.pins(existing.record.type, existing.record.uuid)
         return _content(recorded) == _content(pins)
@@ -553,9 +564,15 @@ class Put:
     # Commit
 
     def commit(self) -> dict[UUID, UUID]:
-        """Make everything visible together; return which new UUIDs gave way to datasets that won a race."""
+        """Make everything visible together; return which new UUIDs gave way to datasets that won a race.
+
+        Raises
+        ------
+        Overtaken
+            If somebody else was first: `stage` has to look again.
+        """
         self.output.files.sync()
-        return {} if self.context.show(self.staged.changes) else commit(self.context, [self.staged])
+        return {} if self.context.show(self.staged.changes) else attempt(self.context, [self.staged])
 
 
 def _content(pins: Sequence[Pin]) -> set[tuple[object, ...]]:

@@ -10,11 +10,12 @@ from .components import match_component
 from .dataid import DataId, KeyValue
 from .definitions.derive import extended
 from .definitions.model import CompositeType, PartOfType, StoredType
-from .errors import ComponentNotFoundError
+from .errors import ComponentNotFoundError, DataIdError
 from .locate import is_hidden
 from .names import DatasetName
 from .plan import Gather, Planner, renamed
 from .repository import Chain
+from .words import listing
 
 
 @dataclass(slots=True)
@@ -123,6 +124,12 @@ class Finder:
                 found = repository.registry.data_ids(stored.name, constraints, part=part)
             keys = repository.registry.keys_of(stored.name)
             if found and keys is not None:
+                lacking = [key for key in stored.keys if key not in keys]
+                if lacking:
+                    raise DataIdError(
+                        f"{repository.root} has {stored.name!r} recorded with the keys {listing(keys)}, without "
+                        f"{listing(lacking)}: the keys of a type cannot change"
+                    )
                 rows |= Relation(keys, set(found)).project(stored.keys).rows
         return Relation(stored.keys, rows)
 
@@ -244,12 +251,24 @@ class Finder:
     def members(self, gather: Gather) -> list[DataId]:
         """Return the data IDs of a list's members, sorted by key."""
         relation = self.relation(gather.name, {**gather.constraints, **gather.fixed})
-        return sorted_data_ids(relation.where({**gather.constraints, **gather.fixed}))
+        return ordered(relation.where({**gather.constraints, **gather.fixed})).data_ids()
 
 
-def sorted_data_ids(relation: Relation, order_by: Iterable[tuple[str, bool]] = ()) -> list[DataId]:
-    """Return the rows as data IDs in key order, or ordered by some keys first."""
+@dataclass(slots=True)
+class Rows:
+    """What a query found: rows in order, with named columns."""
+
+    keys: tuple[str, ...]
+    rows: list[tuple[KeyValue, ...]]
+
+    def data_ids(self) -> list[DataId]:
+        """Return the rows as data IDs."""
+        return [DataId(zip(self.keys, row, strict=True)) for row in self.rows]
+
+
+def ordered(relation: Relation, order_by: Iterable[tuple[str, bool]] = ()) -> Rows:
+    """Return the rows in key order, or ordered by some keys first."""
     rows = sorted(relation.rows)
     for key, down in reversed(list(order_by)):
         rows.sort(key=itemgetter(relation.keys.index(key)), reverse=down)
-    return [DataId(zip(relation.keys, row, strict=True)) for row in rows]
+    return Rows(relation.keys, rows)

@@ -21,8 +21,10 @@ from .errors import (
     BunterError,
     DatasetNotFoundError,
     FormatError,
+    FormatMemoryError,
     IntegrityError,
     ParameterError,
+    TrustError,
 )
 from .formats.interface import About, Format
 from .formats.sharing import freeze, share_components
@@ -36,6 +38,7 @@ from .words import did_you_mean, listing
 
 if TYPE_CHECKING:
     from .choosing import Choice
+    from .files.interface import ClosableSource
 
 _Key = tuple[UUID, str]
 _MOST_NAMES = 10_000
@@ -121,8 +124,7 @@ class Opener:
             if len(self._column_names) >= _MOST_NAMES:
                 self._column_names.clear()
             format_, about = self.about(found.record)
-            assert found.record.file is not None
-            source = found.repository.open_file(found.record.file)
+            source = open_stored(found)
             try:
                 with failing(about, format_, source):
                     part = part_in(format_, about, leaf, found.record)
@@ -132,21 +134,69 @@ class Opener:
         return self._column_names[key]
 
 
+def open_stored(found: Found) -> ClosableSource:
+    """Open the file of a stored dataset; nothing is read yet.
+
+    Raises
+    ------
+    TrustError, IntegrityError
+        If its path leads where nothing may be read.
+    """
+    record = found.record
+    assert record.file is not None
+    try:
+        return found.repository.open_file(record.file)
+    except (TrustError, IntegrityError) as error:
+        raise type(error)(f"{record.type} {record.data_id}: {error}") from error
+
+
 @contextmanager
-def failing(about: About, format_: Format, source: Any) -> Iterator[None]:
+def failing(about: About, format_: Format, source: ClosableSource) -> Iterator[None]:
     """Make errors of libraries errors of Bunter that name the dataset and its file."""
     try:
-        yield
+        try:
+            yield
+        except IntegrityError:
+            raise
+        except MemoryError as error:
+            raise FormatMemoryError(
+                f"{about.name}: {source.name} takes more memory to read as {format_.name} than there is: {error}"
+            ) from error
+        except Exception as error:
+            if not isinstance(error, BunterError) or isinstance(error, FormatError):
+                # What makes no sense may be damaged, which is another matter.
+                source.confirm()
+            if isinstance(error, BunterError):
+                raise
+            raise FormatError(
+                f"{about.name}: {source.name} cannot be read as {format_.name}: {type(error).__name__}: {error}"
+            ) from error
     except IntegrityError as error:
         if about.name in str(error):
             raise
         raise IntegrityError(f"{about.name}: {error}") from error
-    except (BunterError, MemoryError):
-        raise
-    except Exception as error:
-        raise FormatError(
-            f"{about.name}: {source.name} cannot be read as {format_.name}: {type(error).__name__}: {error}"
-        ) from error
+
+
+def read_whole(format_: Format, source: ClosableSource, about: About, parameters: Mapping[str, Any]) -> Any:
+    """Read a whole dataset, every byte of its file verified; or a selection of it."""
+    if any(value is not None for value in parameters.values()):
+        return format_.read(source, about, parameters)
+    source.expect(lambda: format_.whole_ranges(source.layout, about))
+    value = format_.read(source, about, parameters)
+    source.confirm()
+    return value
+
+
+def read_parts(
+    format_: Format, source: ClosableSource, about: About, wanted: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Read parts of a dataset, each by its own bytes if the format can do that."""
+    if format_.reads_parts:
+        return format_.read_parts(source, wanted, about)
+    source.expect(lambda: format_.whole_ranges(source.layout, about))
+    values = format_.read_parts(source, wanted, about)
+    source.confirm()
+    return values
 
 
 def part_in(format_: Format, about: About, leaf: Leaf, record: Record) -> str:
@@ -286,9 +336,7 @@ class Reader:
         return True
 
     def _read_file(self, wanted: Mapping[_Key, tuple[Leaf, Found]]) -> None:
-        first = next(iter(wanted.values()))[1]
-        assert first.record.file is not None
-        source = first.repository.open_file(first.record.file)
+        source = open_stored(next(iter(wanted.values()))[1])
         try:
             by_dataset: dict[UUID, list[_Key]] = {}
             for key in wanted:
@@ -309,10 +357,10 @@ class Reader:
                     inside[part] = key
                 else:
                     only = self._only(key, format_.whole_parameters(about))
-                    self._keep(key, wanted[key][1], format_.read(source, about, only))
+                    self._keep(key, wanted[key][1], read_whole(format_, source, about, only))
             if inside:
                 asked = {part: self._only(key, format_.part_parameters(part, about)) for part, key in inside.items()}
-                for part, value in format_.read_parts(source, asked, about).items():
+                for part, value in read_parts(format_, source, about, asked).items():
                     key = inside[part]
                     self._keep(key, wanted[key][1], value)
 
@@ -406,9 +454,11 @@ class Reader:
         """Return the Python type of a composite; without one, of a selection, that of its first table."""
         if isinstance(branch, LocatedNode):
             python = branch.node.composite.python
-            first = next(iter(branch.branches.values()))
+            first = next(iter(branch.branches.values()), None)
             # An assembler makes what its first component is, which may not have been read.
-            return self._class_of(first) if python is None and self._is_skipped(first) else self._opener.type_of(python)
+            if python is None and first is not None and self._is_skipped(first):
+                return self._class_of(first)
+            return self._opener.type_of(python)
         if isinstance(branch, LocatedList):
             return self._class_of(branch.members[0][1]) if branch.members else None
         if branch.found is None or branch.found.record.writing is None:

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from .choices import check_choice
 from .dataid import DataId
 from .errors import (
     AssemblyError,
     DatasetNotFoundError,
+    IntegrityError,
+    RepositoryError,
 )
 from .ingesting import Progress
-from .locate import Located, LocatedBranch, LocatedNode, Resolve, lacking
+from .locate import Located, LocatedBranch, LocatedNode, Resolve, lacking, located_leaves
 from .plan_view import Plan
 from .reading import Reader, check_complete
 from .refs import DatasetRef, DeferredDataset, Query
 from .searching import search
 from .session import Session, one_of
 from .tracing import trace
+from .trash import Trashed, in_trash, meant, trashed
 
 if TYPE_CHECKING:
     from .scanning import Scan
+    from .verifying import Report
 
 _RESOLVES = ("pinned", "nearest", "exact")
 
@@ -78,8 +84,16 @@ class Reads(Session):
         check_choice("resolve", resolve, _RESOLVES)
         context = self._current()
         full_name, full_id = self._resolve(context, name, data_id, dataId, keys)
-        located = context.locate(context.expand(full_name, full_id), resolve)
-        return self._read(located, full_name, full_id, parameters, as_type, share, progress)
+        branch = context.expand(full_name, full_id)
+        located = context.locate(branch, resolve)
+        while True:
+            try:
+                return self._read(located, full_name, full_id, parameters, as_type, share, progress)
+            except IntegrityError:
+                # What was replaced since it was located may have been purged, too.
+                before, located = located, context.locate(branch, resolve)
+                if _uuids(located) == _uuids(before):
+                    raise
 
     def exists(
         self,
@@ -259,8 +273,35 @@ class Reads(Session):
         context = self._current()
         full_name, standard = context.resolve(name, one_of(data_id, dataId), keys)
         context.definitions.find(full_name)
-        data_ids = search(context, full_name, standard, where, order_by, limit, region)
-        return Query(self, full_name, data_ids, {})
+        return Query(self, full_name, search(context, full_name, standard, where, order_by, limit, region))
+
+    def trashed(
+        self,
+        name: str | None = None,
+        /,
+        data_id: Mapping[str, Any] | None = None,
+        *,
+        dataId: Mapping[str, Any] | None = None,
+        **keys: Any,
+    ) -> list[Trashed]:
+        """Return what is in the trash of the output, or of the repository that was opened read-only; newest first.
+
+        Each has ``name``, ``data_id``, ``uuid``, ``trashed_at``, ``size``, ``uri``, ``ref``, and can be read with
+        ``get()``. Inside a transaction, what it has deleted and replaced is there, too.
+
+        Parameters
+        ----------
+        name : str, optional
+            ``type[:stage]``; only datasets of this type.
+        data_id : mapping, optional
+            Only datasets whose data IDs agree with these keys and values; more as keywords.
+        """
+        context = self._current()
+        asked = meant(context, name, one_of(data_id, dataId), keys)
+        places = list(self._starts) if context.output is None else [context.output]
+        found = [trashed(self, place, record) for place in places for record in in_trash(context, place, asked)]
+        # Of what went in one transaction each place's order stays; what has no time yet is of an open one.
+        return sorted(found, key=lambda item: -math.inf if item.trashed_at is None else -item.trashed_at.timestamp())
 
     def made_from(
         self,
@@ -317,6 +358,62 @@ class Reads(Session):
         """
         return self._traced(ref_or_name, one_of(data_id, dataId), keys, True, deep, components)
 
+    def verify(
+        self,
+        *,
+        read: bool = False,
+        sample: float | int | None = None,
+        repair: bool = False,
+        workers: int | None = None,
+        progress: Progress | None = None,
+    ) -> Report:
+        """Verify the output repository, or the one that was opened for reading: registry, links, pins and files.
+
+        Of the parents only what is pinned is looked at: verify each by itself. Others may read and write meanwhile.
+        For a repository that cannot be opened any more, there is the function `bunter.verify`.
+
+        Parameters
+        ----------
+        read : bool
+            Read all files, and compare their checksums. Without it, files are compared by their sizes.
+        sample : float or int, optional
+            Read only so many, chosen at random: a fraction up to 1.0, or a number of files.
+        repair : bool
+            Put right what can be put right without guessing: remove what writers that were killed have left, record
+            the checksums that ingest left out (of files that are read), build damaged indices anew.
+        workers : int, optional
+            Threads; as many as there are cores, at most 8.
+        progress : callable, optional
+            Called with (done, total) files.
+
+        Returns
+        -------
+        Report
+            ``.ok``, ``.findings``, ``.counts``; prints as a table.
+
+        Raises
+        ------
+        RepositoryError
+            If several repositories were opened for reading, or `repair` and there is no output.
+        """
+        from .verifying import verify
+
+        output = self._output
+        if output is None:
+            if repair:
+                raise RepositoryError(
+                    "a repair writes, and this Butler only reads: open the repository with Butler(outputs=...)"
+                )
+            if len(self._starts) > 1:
+                raise RepositoryError(
+                    "verify looks at one repository: open one of "
+                    f"{', '.join(start.root for start in self._starts)} by itself"
+                )
+        return verify(
+            (output or self._starts[0]).root, read=read, sample=sample, repair=repair, workers=workers,
+            progress=progress, trust_paths=self._arguments["trust_paths"],
+        )  # fmt: skip
+
     def _traced(
         self,
         start: DatasetRef | str,
@@ -333,3 +430,7 @@ class Reads(Session):
         located = context.locate(context.expand(full_name, full_id))
         check_complete(located, str(full_name), full_id)
         return trace(self, context, (full_name, located), forwards=forwards, deep=deep, components=components)
+
+
+def _uuids(located: LocatedBranch) -> list[UUID | None]:
+    return [None if leaf.found is None else leaf.found.record.uuid for leaf in located_leaves(located)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from .registry.interface import Pin, Precursor, Record
 if TYPE_CHECKING:
     from .locate import Found
     from .names import DatasetName
+    from .querying import Rows
     from .session import Session
 
 
@@ -32,7 +33,7 @@ class DatasetRef:
         butler: Session,
         name: DatasetName,
         data_id: DataId,
-        found: Found | None,
+        found: Found | None = None,
         pins: dict[UUID, list[Pin]] | None = None,
         lost: Precursor | None = None,
     ) -> None:
@@ -160,24 +161,22 @@ class Query:
     Iterate over it for `DatasetRef`; the data IDs are known at once, the rest when asked for.
     """
 
-    def __init__(
-        self, butler: Session, name: DatasetName, data_ids: Sequence[DataId], found: Mapping[DataId, Found]
-    ) -> None:
+    def __init__(self, butler: Session, name: DatasetName, rows: Rows) -> None:
         self._butler = butler
         self._name = name
-        self._data_ids = data_ids
-        self._found = found
+        self._rows = rows
 
     def __iter__(self) -> Iterator[DatasetRef]:
-        for data_id in self._data_ids:
-            yield DatasetRef(self._butler, self._name, data_id, self._found.get(data_id))
+        keys = self._rows.keys
+        for row in self._rows.rows:
+            yield DatasetRef(self._butler, self._name, DataId(zip(keys, row, strict=True)))
 
     def __len__(self) -> int:
-        return len(self._data_ids)
+        return len(self._rows.rows)
 
     def count(self) -> int:
         """Return how many there are."""
-        return len(self._data_ids)
+        return len(self)
 
     def first(self) -> DatasetRef | None:
         """Return the first, or None."""
@@ -186,15 +185,16 @@ class Query:
     @property
     def data_ids(self) -> list[DataId]:
         """The data IDs, in order."""
-        return list(self._data_ids)
+        return self._rows.data_ids()
 
     def to_table(self) -> Any:
         """Return an `astropy.table.Table` with a column a key."""
         from astropy.table import Table
 
         # An aggregate without keys of its own has the data ID that was asked for.
-        keys = list(self._data_ids[0] if self._data_ids else self._butler.keys(str(self._name)))
-        return Table({key: [data_id[key] for data_id in self._data_ids] for key in keys})
+        keys = self._rows.keys if self._rows.rows else self._butler.keys(str(self._name))
+        columns = zip(*self._rows.rows, strict=True) if self._rows.rows else [[] for _ in keys]
+        return Table({key: list(column) for key, column in zip(keys, columns, strict=True)})
 
     def __repr__(self) -> str:
-        return f"<Query of {self._name}: {len(self._data_ids)} datasets>"
+        return f"<Query of {self._name}: {len(self)} datasets>"

@@ -6,14 +6,13 @@ import contextlib
 import fcntl
 import os
 import re
-import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from .definitions import Definitions, load
-from .definitions.nodes import LARGEST, Faults, parse_yaml
+from .definitions.nodes import LARGEST, Faults, parse_yaml, read_regular
 from .errors import DefinitionError, RepositoryError, TrustError
 from .files.interface import StoredFile
 from .files.local import LocalFiles, sync_folder
@@ -27,7 +26,7 @@ LAYOUT = 1
 DESCRIPTION = "bunter.yaml"
 POLICY = "policy.yaml"
 REGISTRY = "registry.sqlite"
-_OWN_FILES = frozenset({POLICY, REGISTRY, f"{REGISTRY}-wal", f"{REGISTRY}-shm"})
+_OWN_FILES = frozenset({POLICY, REGISTRY, f"{REGISTRY}-wal", f"{REGISTRY}-shm", f"{REGISTRY}-journal"})
 
 _HEADER = """\
 # A Bunter repository. The definitions of its datasets are in policy.yaml, which you may edit;
@@ -96,10 +95,20 @@ class Repository:
         self._policy_stamp = stamp
 
     def changed(self) -> bool:
-        """Tell whether a policy was edited since it was read."""
-        return _stamp(os.path.join(self.root, POLICY)) != self._policy_stamp or any(
-            parent.changed() for parent in self.parents
-        )
+        """Tell whether a policy was edited since it was read.
+
+        Raises
+        ------
+        RepositoryError
+            If the repository is not there any more.
+        """
+        stamp = _stamp(os.path.join(self.root, POLICY))
+        if stamp is None and not is_repository(self.root):
+            raise RepositoryError(
+                f"the repository {self.root} is gone: it was there when it was opened, and has no {DESCRIPTION} now. "
+                "Nothing was written. Put it back to where it was, or open it where it is now"
+            )
+        return stamp != self._policy_stamp or any(parent.changed() for parent in self.parents)
 
     def define(self, definitions: Definitions) -> None:
         """Store definitions as the repository's own policy."""
@@ -121,13 +130,21 @@ class Repository:
         TrustError
             If the file is outside, and the user did not say that its folder may be read.
         """
-        place = os.path.realpath(self.files.absolute(file.path))
-        if not _inside(place, self.root):
-            self._check_outside(place)
+        place = self.files.absolute(file.path)
+        if not self.files.lies_inside(place):
+            self._check_outside(os.path.realpath(place))
         return self.files.open(file)
 
+    def may_read(self, place: str) -> bool:
+        """Tell whether a place, links in it resolved, is in the root or in a folder that the user trusts."""
+        return (
+            _inside(place, self.root)
+            or self._user_trusts(place)
+            or (self._folders_trusted and _inside_any(place, self.folders))
+        )
+
     def _check_outside(self, place: str) -> None:
-        if self._user_trusts(place) or (self._folders_trusted and _inside_any(place, self.folders)):
+        if self.may_read(place):
             return
         raise TrustError(
             f"the repository {self.root} asks for the file {place}, which is outside of it. If you trust the "
@@ -214,7 +231,7 @@ def _stamp(path: str) -> tuple[int, int, int] | None:
 
 
 def _write_whole(path: str, text: str, *, durable: bool) -> None:
-    temporary = f"{path}.part~{secrets.token_hex(8)}"
+    temporary = f"{path}.part~{os.urandom(8).hex()}"
     try:
         try:
             with open(temporary, "x", encoding="utf-8") as file:
@@ -259,8 +276,7 @@ def write_description(
 def _read_description(root: str) -> dict[str, Any]:
     path = os.path.join(root, DESCRIPTION)
     try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read(LARGEST + 1)
+        text = read_regular(path, LARGEST).decode()
     except FileNotFoundError:
         what = "there is no such folder" if not os.path.isdir(root) else f"it has no {DESCRIPTION}"
         raise RepositoryError(
@@ -282,8 +298,10 @@ def _read_description(root: str) -> dict[str, Any]:
         UUID(description["id"])
         well_formed = (
             isinstance(layout, int)
-            and all(isinstance(p["path"], str) and UUID(p["id"]) for p in description.get("parents") or [])
-            and all(isinstance(folder, str) for folder in description.get("folders") or [])
+            and all(_is_place(p["path"]) and UUID(p["id"]) for p in description.get("parents") or [])
+            and all(_is_place(p.get("absolute", "")) for p in description.get("parents") or [])
+            and isinstance(description.get("folders") or [], list)
+            and all(map(_is_place, description.get("folders") or []))
         )
     except (DefinitionError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise RepositoryError(f"{path} is damaged: {type(error).__name__}: {error}") from error
@@ -292,10 +310,25 @@ def _read_description(root: str) -> dict[str, Any]:
     return dict(description)
 
 
+def _is_place(path: object) -> bool:
+    return isinstance(path, str) and "\0" not in path
+
+
 def _are_mine(description: Mapping[str, Any]) -> bool:
     """Tell whether this user listed the folders that a repository lists, if it lists any."""
     folders = description.get("folders") or ()
     return not folders or folders_are_mine(description["id"], folders, str(description.get("signature") or ""))
+
+
+def _check_own_files(root: str) -> None:
+    """Refuse a repository whose own files are links to something outside of it, which would be read and written."""
+    for name in (DESCRIPTION, *_OWN_FILES):
+        place = os.path.join(root, name)
+        if os.path.islink(place) and not _inside(os.path.realpath(place), root):
+            raise TrustError(
+                f"{place} is a link that leads to {os.path.realpath(place)}, outside of the repository: it was not "
+                "opened. Put the file itself there"
+            )
 
 
 def is_repository(root: str) -> bool:
@@ -379,6 +412,7 @@ class Opened:
             return known
         self._opening.append(root)
         try:
+            _check_own_files(root)
             parents = tuple(self._open_parent(root, parent) for parent in description.get("parents") or [])
         finally:
             self._opening.pop()
@@ -391,7 +425,7 @@ class Opened:
             writable=writable,
             durable=self._durable,
         )
-        repository.trust_paths = self._trust_paths
+        repository.trust_paths = repository.files.trusted_folders = self._trust_paths
         self._by_root[root] = repository
         return repository
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .context import Context
-from .dataid import DataId, KeyValue
+from .dataid import KeyValue
 from .definitions.derive import extended
 from .definitions.model import CompositeType, PartOfType, StoredType
 from .errors import DataIdError, ParameterError
 from .names import DatasetName
-from .querying import Relation, sorted_data_ids
+from .querying import Relation, Rows, ordered
 from .where import parse as parse_where
 from .words import did_you_mean, listing
 
@@ -24,7 +24,7 @@ def search(
     order_by: str | Sequence[str] | None,
     limit: int | None,
     region: Any = None,
-) -> list[DataId]:
+) -> Rows:
     """Return the data IDs that a query finds, in order; see `Butler.query`."""
     allowed = {*context.planner.all_keys(name), *context.definitions.implied}
     for key in standard:
@@ -59,10 +59,10 @@ def search(
         for word, (keys, values) in recorded.items():
             implied[word], facts[word] = keys, values
     rows = _filtered(relation, standard, where, facts, implied)
-    data_ids = sorted_data_ids(Relation(relation.keys, rows), _orders(order_by, relation.keys))
+    found = ordered(Relation(relation.keys, rows), _orders(order_by, relation.keys))
     if limit is not None:
-        data_ids = data_ids[:limit]
-    return data_ids
+        del found.rows[limit:]
+    return found
 
 
 def _pure_aggregate(context: Context, name: DatasetName, standard: Mapping[str, KeyValue]) -> Relation | None:

@@ -18,6 +18,7 @@ from .definitions.model import StoredType
 from .errors import (
     AssemblyError,
     BunterError,
+    ConflictError,
     DataIdError,
     DatasetExistsError,
     FormatError,
@@ -220,10 +221,34 @@ class Storer:
                 fact = key, tuple((other, data_id[other]) for other in given)
                 self.staged.changes.implied[fact] = data_id[key]
 
+    def refuse_pinned(self, composite: str, data_id: DataId, name: str, existing: Found) -> None:
+        """Refuse to replace a component that another put composite pins, now or at the commit."""
+
+        def check() -> None:
+            record = existing.record
+            for repository in self.context.nearest_output():
+                for holder in repository.registry.pinned_by(record.type, record.data_id, record.uuid):
+                    itself = holder.type == composite and holder.data_id == data_id
+                    if not itself and holder.uuid not in self.context.chain.hidden:
+                        raise ConflictError(
+                            f"{composite} {data_id}: {name!r} ({record.type} {record.data_id}) is also part of "
+                            f"{holder.type} {holder.data_id}, which was put in {repository.root}. Nothing was written. "
+                            f"Replace it by its own name if that is meant: put(..., {record.type!r}, replace=True)"
+                        )
+
+        check()
+        self.staged.checks.append(check)
+
+    def relies_on(self, found: Found) -> None:
+        """Note that a dataset is referred to; those of other repositories are not this one's to watch."""
+        if found.repository is self.output:
+            self.staged.relies_on(found)
+
     def referenced(self, leaf: Leaf, found: Found) -> Stored:
         """Refer to a dataset that is there; copy it first if the put is to be self-contained."""
         if self.options.self_contained and found.repository not in self.context.nearest_output():
             self._copy_here(found)
+        self.relies_on(found)
         return Stored(found.record.type, leaf.data_id, found.record.uuid, leaf.part, place_of(found))
 
     def _copy_here(self, found: Found) -> None:
@@ -241,17 +266,20 @@ class Storer:
         self.staged.drafts.append(draft)
         try:
             at, step = 0, 1 << 24
+            layout = source.layout
             while at < source.size:
                 draft.stream.write(source.read_range(at, min(step, source.size - at)))
                 at += step
             draft.finish()
+            if record.file.checksum is not None and draft.checksum != record.file.checksum:
+                raise IntegrityError(f"{source.name} is not the file that was written (its checksum differs)")
             path = draft.publish(self._path_taken)
+        except IntegrityError as error:
+            raise IntegrityError(f"{record.type} {record.data_id}: {error}; it was not copied") from error
         except OSError as error:
             raise write_error(error, f"{record.type} {record.data_id}", self.output) from error
         finally:
             source.close()
-        if record.file.checksum is not None and draft.checksum != record.file.checksum:
-            raise IntegrityError(f"{source.name} is not the file that was written (its checksum differs); not copied")
         kinds = self.context.definitions.key_types
         self.staged.changes.datasets.append(
             NewDataset(
@@ -259,7 +287,7 @@ class Storer:
                 {key: kinds[key] for key in (stored.keys if isinstance(stored, StoredType) else record.data_id)},
                 record.data_id,
                 record.uuid,
-                StoredFile(path, True, draft.size, None, draft.checksum, record.file.layout),
+                StoredFile(path, True, draft.size, None, draft.checksum, layout),
                 record.writing,
                 record.written_at,
                 record.written_by,

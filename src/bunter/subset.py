@@ -219,7 +219,7 @@ def needs_of(context: Context, asked: Wanted) -> Needs:
     for name in asked.names:
         allowed = {*context.planner.all_keys(name), *context.definitions.implied}
         mine = {key: value for key, value in asked.data_id.items() if key in allowed}
-        found = search(context, name, mine, where=asked.where, order_by=None, limit=None)
+        found = search(context, name, mine, where=asked.where, order_by=None, limit=None).data_ids()
         if not found:
             _nothing(context, name, mine, asked.where)
         for data_id in found:

@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 
 from .dataid import KeyValue, check_text, check_value
 from .errors import DataIdError, DefinitionError
-from .words import listing
+from .words import listing, shown
 
 Kind: TypeAlias = Literal["int", "str", "float"]
 
@@ -29,7 +29,7 @@ _FIELD = re.compile(
     r"|\{\{|\}\}|%%"
     r"|\{(?P<new>[^{}:]*)(?::(?P<newspec>[^{}]*))?\}"
 )
-_SPEC = re.compile(r"(?:(?P<int>(?:0(?P<width>[1-9][0-9]?))?[diu])|(?P<float>(?:[0-9]*\.[0-9]+)?[feg])|s)?\Z")
+_SPEC = re.compile(r"(?:(?P<int>(?:0(?P<width>[1-9][0-9]?))?[diu])|(?P<float>(?:[0-9]{0,2}\.[0-9]{1,2})?[feg])|s)?\Z")
 _INT = re.compile(r"(?P<sign>-|%2D)?(?P<digits>[0-9]{1,25})")
 _FLOAT = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?\Z")
 _ESCAPE = re.compile(r"(?:%[0-9A-F]{2})+")
@@ -347,7 +347,8 @@ class _Search:
         return [{key: reading[key] for key in self.template.fields} for reading in found]
 
     def _kind(self, token: _Field) -> str:
-        return token.kind or self.kinds.get(token.key) or "str"
+        # What one field says of its key holds for the others, too.
+        return token.kind or self.template.kinds.get(token.key) or self.kinds.get(token.key) or "str"
 
     def _table(self, folder: _Folder, name: str) -> list[frozenset[int]]:
         """For each token, the positions from which it and all that follow can match, values aside."""
@@ -443,10 +444,15 @@ class _Search:
             return None
 
 
-@lru_cache(maxsize=1024)
 def _parsed(text: str) -> tuple[_Folder, ...]:
     if not isinstance(text, str) or not text:
-        raise DefinitionError(f"a template is a relative path, not {text!r:.80}")
+        raise DefinitionError(f"a template is a relative path, not {shown(text)}")
+    # A subclass may say that it is another string: its own characters count.
+    return _parsed_text(str.__str__(text))
+
+
+@lru_cache(maxsize=1024)
+def _parsed_text(text: str) -> tuple[_Folder, ...]:
     if len(text) > _LONGEST_TEMPLATE:
         raise DefinitionError(f"a template has at most {_LONGEST_TEMPLATE} characters; this one has {len(text)}")
     folders: list[list[_Token]] = [[]]

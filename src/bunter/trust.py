@@ -8,11 +8,8 @@ an installed plugin, or from a package that the user trusts.
 from __future__ import annotations
 
 import builtins
-import hashlib
-import hmac
 import importlib
 import os
-import secrets
 import sys
 from collections.abc import Iterable
 from inspect import isroutine
@@ -263,9 +260,9 @@ def _user_key() -> bytes | None:
 
 def _make_key(path: Path) -> None:
     # Made whole under another name, so that nobody signs with half a key; the first one stays.
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    draft = path.with_name(f"{path.name}.{os.urandom(8).hex()}")
     with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-        file.write(secrets.token_bytes(_KEY_LENGTH))
+        file.write(os.urandom(_KEY_LENGTH))
     try:
         os.link(draft, path)
     except FileExistsError:
@@ -282,10 +279,14 @@ def sign_folders(repository_id: str, folders: Iterable[str]) -> str:
     if key is None:
         return ""
     text = "\0".join([repository_id, *sorted(folders)])
-    return hmac.new(key, text.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
+    import hmac
+
+    return hmac.new(key, text.encode("utf-8", "surrogateescape"), "sha256").hexdigest()
 
 
 def folders_are_mine(repository_id: str, folders: Iterable[str], signature: str) -> bool:
     """Tell whether `signature` is this user's own over the folders."""
+    import hmac
+
     mine = sign_folders(repository_id, folders)
     return bool(mine) and hmac.compare_digest(mine.encode(), signature.encode("utf-8", "surrogatepass"))

@@ -24,13 +24,14 @@ from functools import reduce
 from typing import Any, NoReturn, TypeAlias
 
 from .errors import ParameterError
-from .words import did_you_mean
+from .words import did_you_mean, shown
 
 Literal: TypeAlias = int | float | str
 Column: TypeAlias = Callable[[str], str]
 
 _LONGEST = 10_000
 _DEEPEST = 50
+_SHALLOW = 5
 _MOST_COMPARISONS = 500
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)(?:[eE][+-]?[0-9]+)?)(?![\w.])"
@@ -175,6 +176,9 @@ class _Not:
         return None if found is None else not found
 
     def sql(self, column: Column, parameters: list[Literal]) -> str:
+        if isinstance(self.term, _Not):
+            # The same, and SQLite's parser is only so deep.
+            return self.term.term.sql(column, parameters)
         return f"NOT ({self.term.sql(column, parameters)})"
 
     def arrow(self, columns: Any) -> Any:
@@ -194,7 +198,7 @@ class _All:
         return False if False in found else None if None in found else True
 
     def sql(self, column: Column, parameters: list[Literal]) -> str:
-        return " AND ".join(f"({term.sql(column, parameters)})" for term in self.terms)
+        return " AND ".join(f"({term.sql(column, parameters)})" for term in _deepest_first(self.terms))
 
     def arrow(self, columns: Any) -> Any:
         from pyarrow import compute
@@ -213,7 +217,12 @@ class _Any:
         return True if True in found else None if None in found else False
 
     def sql(self, column: Column, parameters: list[Literal]) -> str:
-        return " OR ".join(f"({term.sql(column, parameters)})" for term in self.terms)
+        pieces = []
+        for term in _deepest_first(self.terms):
+            text = term.sql(column, parameters)
+            # AND binds closer; SQLite's parser is only so deep.
+            pieces.append(text if isinstance(term, _All) else f"({text})")
+        return " OR ".join(pieces)
 
     def arrow(self, columns: Any) -> Any:
         from pyarrow import compute
@@ -309,6 +318,20 @@ def _names(node: _Node) -> set[str]:
     return {operand.key for operand in operands if operand.key is not None}
 
 
+def _height(node: _Node) -> int:
+    if isinstance(node, _Not):
+        return 1 + _height(node.term)
+    return 1 + max(map(_height, node.terms)) if isinstance(node, _All | _Any) else 0
+
+
+def _deepest_first(terms: tuple[_Node, ...]) -> tuple[_Node, ...]:
+    # What stands before a bracket waits on the stack of SQLite's parser, which holds a hundred words.
+    deepest = max(range(len(terms)), key=lambda i: _height(terms[i]))
+    if _height(terms[deepest]) < _SHALLOW:
+        return terms
+    return (terms[deepest], *terms[:deepest], *terms[deepest + 1 :])
+
+
 def parse(text: str) -> Expression:
     """Parse an expression.
 
@@ -327,7 +350,8 @@ def parse(text: str) -> Expression:
     ('(d."tract" = ?) AND (d."filter" IN (?, ?))', [0, 'g', 'r'])
     """
     if not isinstance(text, str):
-        raise ParameterError(f"a where expression is a string, not {type(text).__name__}: {text!r:.80}")
+        raise ParameterError(f"a where expression is a string, not {type(text).__name__}: {shown(text)}")
+    text = str.__str__(text)
     if len(text) > _LONGEST:
         raise ParameterError(f"a where expression has at most {_LONGEST} characters; this one has {len(text)}")
     return _Parser(text).parse()

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
+
+_LONGEST_WORD = 200
+_MOST_WORDS = 2000
 
 
 def nearest(word: str, words: Iterable[str]) -> str | None:
@@ -10,8 +14,12 @@ def nearest(word: str, words: Iterable[str]) -> str | None:
     # difflib costs 4 ms to import and is needed only when something went wrong.
     from difflib import get_close_matches
 
-    known = {w.lower(): w for w in words}
-    found = get_close_matches(str(word).lower(), known, n=1, cutoff=0.6)
+    asked = str(word).lower()
+    if len(asked) > _LONGEST_WORD:
+        # Nobody means a word by that, and the comparison takes the square of its length.
+        return None
+    known = {w.lower(): w for w in islice(words, _MOST_WORDS) if len(w) <= _LONGEST_WORD}
+    found = get_close_matches(asked, known, n=1, cutoff=0.6)
     return known[found[0]] if found else None
 
 
@@ -41,3 +49,26 @@ def listing(values: Iterable[object], most: int = 12) -> str:
     if len(items) <= most:
         return ", ".join(items)
     return ", ".join(items[:most]) + f", ... ({len(items)} in all)"
+
+
+def shown(value: object, most: int = 80) -> str:
+    """Return any object as text for a message, cut short; what cannot show itself is named by its type.
+
+    Examples
+    --------
+    >>> shown("N3"), shown(["x"] * 1000, 20), shown(10**5000)
+    ("'N3'", "['x', 'x', 'x', 'x',...", 'an int of 16610 bits')
+    """
+    import reprlib
+
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = most
+    short.maxlist = short.maxtuple = short.maxdict = short.maxset = short.maxfrozenset = 20
+    try:
+        if isinstance(value, int) and value.bit_length() > 1000:
+            return f"an int of {value.bit_length()} bits"
+        text = short.repr(value)
+    except Exception:
+        # Whatever its methods do, it is the message about it that matters.
+        return f"a {type(value).__name__}"
+    return text if len(text) <= most + 20 else text[:most] + "..."

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
-from .committing import Staged
+from .committing import Staged, commit, until_first
 from .copying import Copied, Copy
+from .dataid import DataId
 from .definitions.model import StoredType
 from .deleting import stage_delete
 from .errors import (
     AssemblyError,
+    DatasetNameError,
     RepositoryError,
 )
 from .ingesting import Ingest, Progress
 from .locate import Found
 from .names import DatasetName
 from .overlapping import new_regions
+from .purging import Purged, purge, seconds_of
 from .putting import Put
 from .refs import DatasetRef
 from .registry.interface import Changes
@@ -27,12 +32,11 @@ from .session import Session, Transaction, one_of
 from .storing import Options
 from .subset import wanted
 from .tracing import pins_now, precursors_of
-from .words import listing
+from .trash import Trashed, find_trashed, meant, name_of, of_reference, stage_restore
+from .words import listing, shown
 
 if TYPE_CHECKING:
     pass
-
-_RESOLVES = ("pinned", "nearest", "exact")
 
 
 class Writes(Session):
@@ -96,17 +100,21 @@ class Writes(Session):
             precursors=precursors_of(context, precursors),
             producer=self._producer,
         )
-        put = Put(context, options)
-        try:
-            type_, own_id, uuid = put.stage(obj, full_name, full_id)
-            given_way = put.commit()
-        except BaseException:
-            put.staged.drop()
-            raise
+
+        def once() -> tuple[Staged, str, DataId, UUID]:
+            put = Put(context, options)
+            try:
+                type_, own_id, uuid = put.stage(obj, full_name, full_id)
+                given_way = put.commit()
+            except BaseException:
+                put.staged.drop()
+                raise
+            return put.staged, type_, own_id, given_way.get(uuid, uuid)
+
+        staged, type_, own_id, uuid = until_first(once)
         transaction: Transaction | None = getattr(self._local, "transaction", None)
         if transaction is not None:
-            transaction.staged.append(put.staged)
-        uuid = given_way.get(uuid, uuid)
+            transaction.staged.append(staged)
         for repository in context.nearest_output():
             record = repository.registry.by_uuid(type_, uuid)
             if record is not None:
@@ -152,7 +160,109 @@ class Writes(Session):
             return
         transaction.overlay.registry.apply([staged.changes])
         transaction.context.chain.hidden.add(uuid)
+        staged.checks.append(in_use)
         transaction.staged.append(staged)
+
+    def restore(
+        self,
+        ref_or_name: DatasetRef | Trashed | str,
+        /,
+        data_id: Mapping[str, Any] | None = None,
+        *,
+        uuid: UUID | str | None = None,
+        replace: bool = False,
+        dataId: Mapping[str, Any] | None = None,
+        **keys: Any,
+    ) -> DatasetRef:
+        """Bring a dataset back from the trash of the output repository: the newest one of a name and a data ID.
+
+        Composites of the repository that are made of it are made of this one from now on, as after a put by its own
+        name. A composite comes back with the components that it had.
+
+        Parameters
+        ----------
+        ref_or_name : DatasetRef, Trashed or str
+            The dataset; a reference is of one with a UUID.
+        uuid : UUID or str, optional
+            This one instead of the newest.
+        replace : bool
+            A live one of that name and data ID goes to the trash in its stead.
+
+        Raises
+        ------
+        DatasetNotFoundError
+            If it is not in the trash; says what is there.
+        DatasetExistsError
+            If there is a live one, and `replace` is false.
+        IntegrityError
+            If its file is not there, or has another size; nothing is changed.
+        """
+        context = self._current()
+        output = context.need_output()
+        if isinstance(ref_or_name, str):
+            name, asked = ref_or_name, meant(context, ref_or_name, one_of(data_id, dataId), keys)
+        else:
+            name, asked, uuid = of_reference(ref_or_name)
+        record = find_trashed(context, name, asked, uuid)
+        staged = stage_restore(context, record, replaces=replace)
+        transaction: Transaction | None = getattr(self._local, "transaction", None)
+        if transaction is None:
+            commit(context, [staged])
+        else:
+            transaction.staged.append(staged)
+        for repository in context.nearest_output():
+            live = repository.registry.by_uuid(record.type, record.uuid, record.part)
+            if live is not None:
+                pins = pins_now(context, Found(repository, live))
+                return DatasetRef(self, name_of(live), live.data_id, Found(output, live), pins)
+        raise RepositoryError(f"{record.type} {record.data_id} was restored, but another process has purged it since")
+
+    def purge(
+        self,
+        name: str | None = None,
+        /,
+        data_id: Mapping[str, Any] | None = None,
+        *,
+        older_than: timedelta | float | str | None = None,
+        force: bool = False,
+        dry_run: bool = False,
+        dataId: Mapping[str, Any] | None = None,
+        **keys: Any,
+    ) -> Purged:
+        """Forget what is in the trash of the output repository for good, and remove the files nobody needs any more.
+
+        What composites of the repository are made of is kept, and listed in the result; composites that are in the
+        trash, and do not go now, count too. Whether composites of *other* repositories are made of it (of children
+        of this one) is not known here: look at those first. Files that were ingested in place stay.
+
+        Parameters
+        ----------
+        name : str, optional
+            ``type[:stage]``; only datasets of this type.
+        data_id : mapping, optional
+            Only datasets whose data IDs agree with these keys and values; more as keywords.
+        older_than : timedelta, seconds or str, optional
+            Only what has been in the trash for so long: ``"30d"`` (s, m, h, d, w).
+        force : bool
+            What composites are made of goes, too: a get of them is an error then.
+        dry_run : bool
+            Change nothing, and return what would happen.
+
+        Returns
+        -------
+        Purged
+            How many datasets, files and bytes are gone, and what is kept.
+
+        Raises
+        ------
+        RepositoryError
+            Inside a transaction, or if a file cannot be removed.
+        """
+        context = self._current()
+        context.need_output()
+        asked = meant(context, name, one_of(data_id, dataId), keys)
+        seconds = None if older_than is None else seconds_of(older_than)
+        return purge(self, context, asked, seconds, force=force, dry_run=dry_run)
 
     def ingest(
         self,
@@ -180,7 +290,8 @@ class Writes(Session):
         mode : {"direct", "copy", "move", "hardlink", "symlink"}
             ``direct`` leaves the files where they are.
         scan : {"none", "headers", "full"}
-            ``headers`` records where the parts are, ``full`` their checksums too.
+            ``headers`` records where the parts are, ``full`` their checksums too, as always for files that are
+            copied or moved.
         data_id : mapping, optional
             What is the same for all of the files.
         template : str, optional
@@ -338,4 +449,7 @@ class Writes(Session):
 
     def alias(self, name: str, target: str) -> None:
         """Let a bare name stand for another in users' calls: ``alias("calexp", "calexp:jointcal")``."""
+        for word in (name, target):
+            if not isinstance(word, str):
+                raise DatasetNameError(f"a dataset name is a string, not {type(word).__name__}: {shown(word)}")
         self.define({"aliases": {name: target}})

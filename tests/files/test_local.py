@@ -23,7 +23,9 @@ def put(files, path, content=b"content", drafts=None):
     if drafts is not None:
         drafts.append(draft)
     draft.stream.write(content)
-    return StoredFile(draft.publish(lambda _: False), True, draft.size, None, draft.checksum, {})
+    stored = StoredFile(draft.publish(lambda _: False), True, draft.size, None, draft.checksum, {})
+    draft.settle()
+    return stored
 
 
 def names(files):
@@ -37,7 +39,7 @@ def names(files):
 def test_files_outside_are_read_by_their_absolute_paths(files, tmp_path):
     place = tmp_path / "elsewhere.bin"
     place.write_bytes(b"there")
-    source = files.open(StoredFile(str(place), False, 5, 0, None, {}))
+    source = files.open(StoredFile(str(place), False, 5, place.stat().st_mtime_ns, None, {}))
     assert bytes(source.read_all()) == b"there"
     assert source.local_path == files.uri(str(place)) == str(place)
     source.close()
@@ -182,7 +184,7 @@ def test_a_name_that_was_claimed_in_vain_is_free_again(files):
     draft.finish()
     for name in names(files):
         os.unlink(os.path.join(files.root, name))
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(RepositoryError, match="cannot be written: No such file"):
         draft.publish(lambda _: False)
     assert names(files) == set()
     draft.drop()
@@ -195,6 +197,21 @@ def test_files_that_differ_only_in_case(files):
     draft.stream.write(b"x")
     taken = {"a/visit.fits"}
     assert draft.publish(lambda path: path.casefold() in taken) == "a/visit~2.fits"
+
+
+def test_the_next_mark_of_thousands_is_found_in_few_steps(files):
+    for used in (1, 2, 3, 4, 4096, 10_000):
+        asked = []
+
+        def taken(path, used=used, asked=asked):
+            asked.append(path)
+            return path == "a" or int(path.removeprefix("a~")) <= used
+
+        draft = files.draft("a")
+        draft.stream.write(b"x")
+        assert draft.publish(taken) == f"a~{used + 1}"
+        assert len(asked) < 40
+        draft.drop()
 
 
 @pytest.mark.parametrize("symbolic", [True, False])

@@ -205,7 +205,7 @@ def test_compressed_and_damaged(opened, pack):
 
 
 def test_decompression_bomb(opened, monkeypatch):
-    monkeypatch.setattr(fits_index, "MOST_BYTES", 1 << 20)
+    monkeypatch.setenv("BUNTER_LARGEST", "1M")
     with pytest.raises(FormatError, match="not read"):
         opened(gzip.compress(bytes(1 << 22)))
     with pytest.raises(FormatError, match="not read"):

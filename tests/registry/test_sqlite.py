@@ -104,7 +104,7 @@ def test_a_folder_is_refused(tmp_path):
         SqliteRegistry(str(tmp_path), create=True)
 
 
-@pytest.mark.parametrize(("version", "words"), [("2", "newer Bunter"), ("999999", "newer Bunter"), ("x", "no version")])
+@pytest.mark.parametrize(("version", "words"), [("3", "newer Bunter"), ("999999", "newer Bunter"), ("x", "no version")])
 def test_other_versions_are_refused(path, registry, version, words):
     with sqlite3.connect(path) as db:
         db.execute("UPDATE about SET value = ? WHERE name = 'version'", (version,))
@@ -134,7 +134,7 @@ def test_a_path_can_hold_any_character(tmp_path):
 def test_damage_is_an_error_of_ours(path):
     """Bytes spoilt anywhere in the file are at the worst an error that a user understands."""
     made = SqliteRegistry(path, create=True, durable=False)
-    news = [dataset(one(n, f"N{n % 7}"), written_by=f"by {n}") for n in range(60)]
+    news = [dataset(one(n, f"N{n % 7}"), written_by=f"by {n}") for n in range(200)]
     made.apply([Changes([*news, composite(one(1), [pin_of("raw", new, member=new.data_id) for new in news])])])
     made.close()
     whole = Path(path).read_bytes()
@@ -286,7 +286,7 @@ for _ in range(3):
 
 
 def test_a_log_that_was_left_over_in_a_folder_that_cannot_be_written(shelf):
-    """What to do is said, since nobody can read it as it is; not even an old state is given instead."""
+    """It is read from a copy, since nobody can read it as it is; nothing is left of that, nor done to the folder."""
     path = shelf / "registry.sqlite"
     made = SqliteRegistry(str(path), create=True)
     made.apply([Changes([dataset(one(1))])])
@@ -297,17 +297,34 @@ def test_a_log_that_was_left_over_in_a_folder_that_cannot_be_written(shelf):
         (left / f"registry.sqlite{suffix}").chmod(0o444)
     made.close()
     left.chmod(0o555)
+    before = os.listdir(left)
     script = (
-        AS_READER
+        """
+import tempfile
+tempfile.tempdir = sys.argv[2]
+"""
+        + AS_READER
         + """
-try:
-    print(SqliteRegistry(sys.argv[1], writable=False).counts())
-except RepositoryError as error:
-    print(error)
+registry = SqliteRegistry(sys.argv[1], writable=False)
+print(registry.counts(), os.listdir(sys.argv[2]))
 """
     )
-    said = output(python(script, left / "registry.sqlite"))
+    copies = shelf / "copies"
+    copies.mkdir(mode=0o777)
+    copies.chmod(0o777)
+    assert output(python(script, left / "registry.sqlite", copies)) == "{'raw': 1} []\n"
+    assert os.listdir(left) == before
+    copies.chmod(0o555)
+    said = output(
+        python(
+            script.replace("registry =", "try:\n    registry =").replace("print(reg", "    print(reg")
+            + "except RepositoryError as error:\n    print(error)\n",
+            left / "registry.sqlite",
+            copies,
+        )
+    )
     assert "not closed properly" in said
+    assert "cannot be copied" in said
     left.chmod(0o755)
     reader = SqliteRegistry(str(left / "registry.sqlite"), writable=False)
     assert reader.counts() == {"raw": 1}

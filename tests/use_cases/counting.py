@@ -19,6 +19,8 @@ def _hook(event: str, arguments: tuple[object, ...]) -> None:
         path = arguments[0]
         if isinstance(path, str | bytes):
             _active[-1].opened.append(os.fsdecode(path))
+    if event == "os.link" and _active:
+        _active[-1].named.append(os.fsdecode(str(arguments[1])))
 
 
 sys.addaudithook(_hook)
@@ -33,12 +35,15 @@ class Counted:
         Bytes that went through read and write calls, those of the registry included.
     opened : list of str
         Files that were opened, the registry's (which SQLite opens by itself) excluded.
+    named : list of str
+        Files that were written and got their names.
     """
 
     def __init__(self) -> None:
         if not _IO.exists():
             pytest.skip("the bytes are counted by /proc/self/io, which this system does not have")
         self.opened: list[str] = []
+        self.named: list[str] = []
         self.read = self.written = 0
 
     @staticmethod

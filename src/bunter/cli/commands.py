@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import click
 
 from . import show
-
-if TYPE_CHECKING:
-    from .. import Butler
-
-F = TypeVar("F", bound=Callable[..., Any])
+from .options import data_id_argument, described, json_flag, name_argument, open_butler, parsed, repository
+from .trash import delete, purge, restore, trash
+from .verify import verify
 
 _MISTAKE = 2
 
@@ -35,31 +32,6 @@ class _Command(click.Group):
 def _fail(message: str) -> NoReturn:
     click.echo(f"bunter: {message}", err=True)
     raise SystemExit(_MISTAKE)
-
-
-def _repository(function: F) -> F:
-    """Add the options that say which repository, and what of it to trust."""
-    function = click.option(
-        "--trust-path",
-        "trust_paths",
-        multiple=True,
-        type=click.Path(),
-        help="Read files under this folder outside the repository. Can be repeated.",
-    )(function)
-    return click.option(
-        "--repo",
-        "-r",
-        default=".",
-        envvar="BUNTER_REPO",
-        show_default=True,
-        show_envvar=True,
-        help="Root of the repository.",
-    )(function)
-
-
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_name = click.argument("name")
-_data_id = click.argument("data_id", nargs=-1, metavar="[KEY=VALUE]...")
 
 
 @click.group(cls=_Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -90,12 +62,12 @@ def init(root: str, policy: str | None, parent: tuple[str, ...]) -> None:
 @bunter.command()
 @click.argument("policy", required=False, type=click.Path(exists=True, dir_okay=False))
 @click.option("--alias", "aliases", multiple=True, metavar="NAME=TARGET", help="Let a bare name mean another.")
-@_repository
+@repository
 def define(policy: str | None, aliases: tuple[str, ...], repo: str, trust_paths: tuple[str, ...]) -> None:
     """Add the definitions of a POLICY file (YAML), or aliases, to a repository."""
     if policy is None and not aliases:
         raise click.UsageError("nothing to define: give a policy file or --alias NAME=TARGET")
-    with _open(repo, trust_paths, write=True) as butler:
+    with open_butler(repo, trust_paths, write=True) as butler:
         if policy is not None:
             butler.define(Path(policy))
         for text in aliases:
@@ -107,11 +79,11 @@ def define(policy: str | None, aliases: tuple[str, ...], repo: str, trust_paths:
 
 
 @bunter.command()
-@_repository
-@_json
+@repository
+@json_flag
 def types(repo: str, trust_paths: tuple[str, ...], as_json: bool) -> None:
     """List the dataset types of a repository and its parents, with their keys."""
-    with _open(repo, trust_paths) as butler:
+    with open_butler(repo, trust_paths) as butler:
         kinds = butler.key_types()
         found = {name: {key: kinds[key] for key in butler.keys(name)} for name in butler.dataset_types()}
         aliases = butler.aliases()
@@ -125,7 +97,7 @@ def types(repo: str, trust_paths: tuple[str, ...], as_json: bool) -> None:
 
 
 @bunter.command()
-@_name
+@name_argument
 @click.argument("files", nargs=-1, required=True)
 @click.option("--id", "data_id", multiple=True, metavar="KEY=VALUE", help="A key that all files have. Can be repeated.")
 @click.option("--mode", type=click.Choice(["direct", "copy", "move", "hardlink", "symlink"]), default="direct",
@@ -134,8 +106,8 @@ def types(repo: str, trust_paths: tuple[str, ...], as_json: bool) -> None:
               help="What to read of each file; full records checksums.")  # fmt: skip
 @click.option("--template", help="Path template to match instead of the definition's.")
 @click.option("--on-exists", type=click.Choice(["error", "skip", "replace"]), default="error", show_default=True)
-@_repository
-@_json
+@repository
+@json_flag
 def ingest(
     name: str,
     files: tuple[str, ...],
@@ -149,18 +121,18 @@ def ingest(
     as_json: bool,
 ) -> None:
     """Record FILES (paths or globs) as datasets NAME; all of them or none."""
-    with _open(repo, trust_paths, write=True) as butler, show.counting(f"ingesting {name}") as progress:
+    with open_butler(repo, trust_paths, write=True) as butler, show.counting(f"ingesting {name}") as progress:
         refs = butler.ingest(
             name,
             list(files),
             mode=mode,
             scan=scan,
-            data_id=_parsed(butler, data_id) or None,
+            data_id=parsed(butler, data_id) or None,
             template=template,
             on_exists=on_exists,
             progress=progress,
         )
-        found = [_of(ref) for ref in refs]
+        found = [described(ref) for ref in refs]
     if as_json:
         show.as_json(found)
     else:
@@ -168,16 +140,16 @@ def ingest(
 
 
 @bunter.command()
-@_name
-@_data_id
+@name_argument
+@data_id_argument
 @click.option("--where", "-w", help="A condition, for example \"filter in ('g', 'r') and visit > 100\".")
 @click.option(
     "--region", help="A place on the sky: 'circle RA DEC RADIUS', 'box RA0 RA1 DEC0 DEC1', 'polygon ...'; degrees."
 )
 @click.option("--order-by", help="Keys, separated by commas; -key sorts backwards.")
 @click.option("--limit", type=click.IntRange(min=1))
-@_repository
-@_json
+@repository
+@json_flag
 def ls(
     name: str,
     data_id: tuple[str, ...],
@@ -190,10 +162,10 @@ def ls(
     as_json: bool,
 ) -> None:
     """List the datasets NAME whose data IDs agree with KEY=VALUE."""
-    with _open(repo, trust_paths) as butler:
+    with open_butler(repo, trust_paths) as butler:
         order = order_by.split(",") if order_by else None
-        query = butler.query(name, _parsed(butler, data_id), where=where, region=region, order_by=order, limit=limit)
-        found = [_of(ref) for ref in query]
+        query = butler.query(name, parsed(butler, data_id), where=where, region=region, order_by=order, limit=limit)
+        found = [described(ref) for ref in query]
         keys = list(butler.keys(name))
     if as_json:
         show.as_json(found)
@@ -205,14 +177,14 @@ def ls(
 
 
 @bunter.command()
-@_name
-@_data_id
-@_repository
-@_json
+@name_argument
+@data_id_argument
+@repository
+@json_flag
 def plan(name: str, data_id: tuple[str, ...], repo: str, trust_paths: tuple[str, ...], as_json: bool) -> None:
     """Show where every part of a dataset would be read from."""
-    with _open(repo, trust_paths) as butler:
-        found = butler.plan(name, _parsed(butler, data_id))
+    with open_butler(repo, trust_paths) as butler:
+        found = butler.plan(name, parsed(butler, data_id))
     if as_json:
         show.as_json(found.to_dict())
     else:
@@ -220,14 +192,14 @@ def plan(name: str, data_id: tuple[str, ...], repo: str, trust_paths: tuple[str,
 
 
 @bunter.command()
-@_name
-@_data_id
+@name_argument
+@data_id_argument
 @click.option("--output", "-o", type=click.Path(dir_okay=False), help="File to write; its suffix chooses the format.")
 @click.option("--overwrite", is_flag=True, help="Write over a file that is there.")
 @click.option("--bbox", metavar="Y0:Y1,X0:X1", help="Read only these pixels (zero-based, half-open).")
 @click.option("--columns", metavar="NAME,...", help="Read only these columns.")
-@_repository
-@_json
+@repository
+@json_flag
 def get(
     name: str,
     data_id: tuple[str, ...],
@@ -249,8 +221,8 @@ def get(
         parameters["bbox"] = _box(bbox)
     if columns is not None:
         parameters["columns"] = columns.split(",")
-    with _open(repo, trust_paths) as butler, show.counting(f"getting {name}") as progress:
-        found = butler.get(name, _parsed(butler, data_id), parameters=parameters or None, progress=progress)
+    with open_butler(repo, trust_paths) as butler, show.counting(f"getting {name}") as progress:
+        found = butler.get(name, parsed(butler, data_id), parameters=parameters or None, progress=progress)
         if output is not None:
             export(found, Path(output))
     if output is not None:
@@ -272,8 +244,8 @@ def get(
 @click.option("--mode", type=click.Choice(["copy", "hardlink", "symlink", "reference"]), default="copy",
               show_default=True, help="Copy the files, link to them, or refer to them where they are.")  # fmt: skip
 @click.option("--parents", is_flag=True, help="Make the repository a parent of the new one; copy only what is asked.")
-@_repository
-@_json
+@repository
+@json_flag
 def copy(
     root: str,
     names: tuple[str, ...],
@@ -286,11 +258,11 @@ def copy(
     as_json: bool,
 ) -> None:
     """Copy datasets NAME, and all that they need, into the repository ROOT, new or not; all of them or none."""
-    with _open(repo, trust_paths) as butler, show.counting(f"copying to {root}") as progress:
+    with open_butler(repo, trust_paths) as butler, show.counting(f"copying to {root}") as progress:
         copied = butler.copy_to(
             root,
             names,
-            _parsed(butler, data_id) or None,
+            parsed(butler, data_id) or None,
             where=where,
             mode=mode,
             parents=parents,
@@ -315,17 +287,17 @@ def copy(
 
 
 @bunter.command()
-@_name
-@_data_id
-@_repository
-@_json
+@name_argument
+@data_id_argument
+@repository
+@json_flag
 @click.pass_context
 def exists(
     ctx: click.Context, name: str, data_id: tuple[str, ...], repo: str, trust_paths: tuple[str, ...], as_json: bool
 ) -> None:
     """Tell whether a get would succeed; exit code 0 if so, 1 if not."""
-    with _open(repo, trust_paths) as butler:
-        found = butler.exists(name, _parsed(butler, data_id))
+    with open_butler(repo, trust_paths) as butler:
+        found = butler.exists(name, parsed(butler, data_id))
     if as_json:
         show.as_json(found)
     else:
@@ -338,7 +310,7 @@ def exists(
 @click.option("--size", default=2048, show_default=True, help="Pixels along one side of a simulated CCD.")
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(min=0), help="Of the simulated sky.")
 @click.option("--data", type=click.Path(), help="Run on DECam files of the DESI Legacy Imaging Surveys in this folder.")
-@_json
+@json_flag
 def demo(folder: str | None, size: int, seed: int, data: str | None, as_json: bool) -> None:
     """Show the main job: a later stage replaces WCS and zero point, and no pixel is written again.
 
@@ -353,36 +325,7 @@ def demo(folder: str | None, size: int, seed: int, data: str | None, as_json: bo
         show.as_json(outcome.to_dict())
 
 
-def _open(repo: str, trust_paths: Sequence[str], write: bool = False) -> Butler:
-    from .. import Butler
-
-    options: dict[str, Any] = {"trust_paths": tuple(trust_paths)}
-    return Butler(outputs=repo, **options) if write else Butler(repo, **options)
-
-
-def _parsed(butler: Butler, items: Sequence[str]) -> dict[str, Any]:
-    """Read ``visit=1`` and ``ccd=N3`` with the types that the keys have."""
-    if not items:
-        return {}
-    kinds = butler.key_types()
-    found: dict[str, Any] = {}
-    for item in items:
-        key, equals, text = item.partition("=")
-        if not equals or not key:
-            raise click.UsageError(f"{item!r} is not a part of a data ID; write KEY=VALUE, for example visit=1 ccd=N3")
-        if key in found:
-            raise click.UsageError(f"{key} is given twice")
-        found[key] = _value(key, text, kinds.get(key, ""))
-    return found
-
-
-def _value(key: str, text: str, kind: str) -> int | float | str:
-    """Read one value; of a key that nobody knows (``stage``, a mistake) as text, for the Butler to judge."""
-    try:
-        return int(text) if kind == "int" else float(text) if kind == "float" else text
-    except ValueError:
-        wanted = "an integer" if kind == "int" else "a number"
-        raise click.UsageError(f"{key}={text}: the key {key!r} takes {wanted}") from None
+bunter.add_command(verify)
 
 
 def _box(text: str) -> tuple[slice, slice]:
@@ -394,11 +337,5 @@ def _box(text: str) -> tuple[slice, slice]:
     return slice(y0, y1), slice(x0, x1)
 
 
-def _of(ref: Any) -> dict[str, Any]:
-    return {
-        "name": str(ref.name),
-        "data_id": dict(ref.data_id),
-        "uuid": None if ref.uuid is None else str(ref.uuid),
-        "repository": None if ref.repository is None else str(ref.repository),
-        "uri": None if ref.uri is None else str(ref.uri),
-    }
+for _command in (delete, trash, restore, purge):
+    bunter.add_command(_command)

@@ -176,7 +176,7 @@ class Builder(ForeignReader, CompositeReader):
         given = self._text(draft.options, "storage")
         place = draft.options["storage"][1].place if "storage" in draft.options else draft.place
         if given is not None and not gen2.is_storage(given):
-            if given not in formats.names():
+            if not formats.is_known(given):
                 known = formats.names()
                 self.faults.add(
                     place, f"unknown storage {given!r}{did_you_mean(given, known)}; there are: {listing(known, 30)}"

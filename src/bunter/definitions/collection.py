@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from .reader import Draft
 
 
+_DEEPEST = 32
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Definitions:
     """Dataset types, aliases, and the keys that they use; immutable.
@@ -83,6 +86,9 @@ class Definitions:
         """Return what `find` returns, and the components of the name that the definition's own name does not hold."""
         parsed = DatasetName.parse(name)
         components = parsed.component
+        if len(components) > _DEEPEST:
+            # What is a part of itself gets longer at each turn.
+            raise DatasetNameError(f"'{str(parsed)[:80]}...' names components more than {_DEEPEST} deep")
         for n in range(len(components), -1, -1):
             written = ".".join((parsed.definition, *components[:n]))
             found = self.types.get(written)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..names import plain_component
 from ..words import did_you_mean
 from .model import ComponentDefinition, CompositeType, DerivedDefinition, PartOfType, Place
 from .nodes import Node
@@ -30,9 +31,11 @@ class CompositeReader(OptionReader):
         options = draft.options
         derived = self._derived(options)
         components: dict[str, ComponentDefinition] = {}
-        computed = [name for name, definition in derived.items() if not definition.is_operation]
-        for name, (key, node) in self._items(options, "composite").items():
-            if self._component_name(name, key.place, (*components, *computed)):
+        taken = {plain_component(name): name for name, found in derived.items() if not found.is_operation}
+        for name, (key, node) in self._components_of(options, "composite").items():
+            if name in derived and not derived[name].is_operation:
+                self.faults.add(key.place, f"{name!r} and {name!r} are one component; name it once")
+            elif self._component_name(name, key.place, taken):
                 component = self._component(name, key.place, node)
                 if component is not None:
                     components[name] = component
@@ -121,8 +124,9 @@ class CompositeReader(OptionReader):
 
     def _derived(self, options: Items) -> dict[str, DerivedDefinition]:
         found: dict[str, DerivedDefinition] = {}
-        for name, (key, node) in self._items(options, "derived").items():
-            if not self._component_name(name, key.place, found):
+        taken: dict[str, str] = {}
+        for name, (key, node) in self._components_of(options, "derived").items():
+            if not self._component_name(name, key.place, taken):
                 continue
             if not isinstance(node.value, dict) or not {"from", "with"} <= set(node.value):
                 self.faults.add(node.place, f"'derived' takes {{from: [image], with: package.f}}; found {node.what}")

@@ -23,8 +23,9 @@ class ForeignReader(OptionReader):
 
     def _parts(self, options: Items) -> dict[str, PartDefinition]:
         parts: dict[str, PartDefinition] = {}
-        for name, (key, node) in self._items(options, "parts").items():
-            if not self._component_name(name, key.place, parts):
+        taken: dict[str, str] = {}
+        for name, (key, node) in self._components_of(options, "parts").items():
+            if not self._component_name(name, key.place, taken):
                 continue
             if node.value is not None and not isinstance(node.value, dict):
                 self.faults.add(node.place, f"a part is a mapping such as {{hdu: SCI}}; found {node.what}")

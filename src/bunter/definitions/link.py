@@ -37,7 +37,12 @@ def declared_by_bunter(python: str) -> Mapping[str, str]:
 
     from ..components import declared_components
 
-    found = getattr(import_module(module), rest, None)
+    if module != "bunter" and not module.startswith("bunter.exposure"):
+        raise DefinitionError(f"there is no type {name!r}: Bunter's own are in bunter.exposure")
+    try:
+        found = getattr(import_module(module), rest, None)
+    except ModuleNotFoundError:
+        raise DefinitionError(f"there is no type {name!r}: Bunter's own are in bunter.exposure") from None
     if not isinstance(found, type):
         types = [f"{module}.{word}" for word in dir(import_module(module)) if word[:1].isupper()]
         raise DefinitionError(f"there is no type {name!r}{did_you_mean(name, types)}")
@@ -182,7 +187,22 @@ class Linker:
                     broken.add(found.name)
         for target, place in self.builder.policy.aliases.values():
             self._leads_somewhere(context, target, place)
-        return broken
+        return self._with_users(broken)
+
+    def _with_users(self, broken: set[str]) -> set[str]:
+        """Return the types that are broken, and those that are made of them, however far."""
+        users: dict[str, list[str]] = {}
+        for found in self.own.values():
+            for target, _ in self._targets(found):
+                for prefix in _prefixes(DatasetName.parse(target)):
+                    users.setdefault(prefix, []).append(found.name)
+        waiting, all_of_them = list(broken), set(broken)
+        while waiting:
+            for user in users.get(waiting.pop(), ()):
+                if user not in all_of_them:
+                    all_of_them.add(user)
+                    waiting.append(user)
+        return all_of_them
 
     def _targets(self, found: DatasetType) -> Iterable[tuple[str, Place]]:
         if isinstance(found, PartOfType):
@@ -210,6 +230,8 @@ class Linker:
     def _base(self, context: Definitions, base: str, place: Place) -> None:
         try:
             whole(context, base)
+        except RecursionError:
+            self.faults.add(place, f"{base!r} is made of itself")
         except DefinitionError as error:
             self.faults.add(place, str(error))
 
@@ -315,10 +337,14 @@ class Linker:
                 continue
             if found.base is not None:
                 self._base(context, found.base, self._place(found, "base"))
-            components = {
-                key: replace(c, input_only=True) if not c.input_only and _is_part(context, c.dataset_type) else c
-                for key, c in found.components.items()
-            }
+            try:
+                components = {
+                    key: replace(c, input_only=True) if not c.input_only and _is_part(context, c.dataset_type) else c
+                    for key, c in found.components.items()
+                }
+            except RecursionError:
+                self.faults.add(found.place, f"{name!r} is made of itself")
+                continue
             self.own[name] = replace(found, components=components)
             for component in components.values():
                 self._source(found, component)
@@ -358,8 +384,9 @@ class Linker:
     def _data_id(self, context: Definitions, target: str, data_id: Mapping[str, Any], place: Place) -> None:
         try:
             known = (*keys_of(context, target), *constraint_keys_of(context, target))
-        except BunterError:
-            # A component that only its Python type knows is looked for when it is read.
+        except (BunterError, RecursionError):
+            # A component that only its Python type knows is looked for when it is read; a ring that hangs on a name
+            # which leads nowhere is reported there.
             return
         # A value for an implied key is checked against what is recorded when the data are read.
         implied = [key for key, given in context.implied.items() if all(other in known for other in given)]
@@ -439,7 +466,12 @@ def _prefixes(name: DatasetName) -> list[str]:
 
 def _is_part(context: Definitions, name: str | DatasetName) -> bool:
     """Tell whether a name is that of a part of a stored dataset, which cannot be written by itself."""
-    found, rest = context.resolve(name)
+    try:
+        # As text, so that a name that grew too deep on the way is noticed.
+        found, rest = context.resolve(str(name))
+    except (NotFoundError, DatasetNameError, DefinitionError):
+        # Reported already, as a name that leads nowhere.
+        return False
     if isinstance(found, StoredType):
         return bool(rest)
     if isinstance(found, PartOfType):

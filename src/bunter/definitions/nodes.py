@@ -5,18 +5,24 @@ YAML is read by the rules of the 1.2 core schema: ``no`` is a string, ``010`` is
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from ..errors import DefinitionError
+from ..words import shown
 from .model import Place
 
 LARGEST = 1_000_000
 _DEEPEST = 40
-_MOST_NODES = 100_000
+_MOST_NODES = 50_000
 _MOST_FAULTS = 200
+_LONGEST_FAULT = 2000
+_MOST_BITS = 256
 
 Scalar: TypeAlias = str | int | float | bool | None
 
@@ -54,7 +60,10 @@ class Faults:
         """Raise one `DefinitionError` with a line for each fault, in the order of the file."""
         if not self._found:
             return
-        lines = [f"{Place(source, line, column)}: {message}" for source, line, column, message in sorted(self._found)]
+        lines = [
+            f"{Place(source, line, column)}: {message:.{_LONGEST_FAULT}}"
+            for source, line, column, message in sorted(self._found)
+        ]
         if len(lines) > _MOST_FAULTS:
             lines = [*lines[:_MOST_FAULTS], f"... and {len(lines) - _MOST_FAULTS} more"]
         raise DefinitionError("\n".join(lines))
@@ -93,7 +102,7 @@ class Node:
             return "nothing"
         if isinstance(self.value, bool):
             return str(self.value).lower()
-        return f"{self.value!r:.80}"
+        return shown(self.value)
 
 
 @dataclass(slots=True)
@@ -107,6 +116,21 @@ class _Open:
     values: list[Node] = field(default_factory=list)
     key: Node | None = None
     size: int = 1
+
+
+def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
+    """Return the content of a regular file, at most one byte more than `most`.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, or is a pipe or a device, for which one would wait for ever.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with open(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "it is not a file", os.fspath(path))
+        return file.read(most + 1)
 
 
 def parse_yaml(text: str, source: str, faults: Faults) -> list[Node]:
@@ -252,40 +276,90 @@ def resolve(text: str) -> Scalar:
     return text
 
 
-def from_python(value: object, faults: Faults, path: str = "", depth: int = 0) -> Node:
+def from_python(value: object, faults: Faults) -> Node:
     """Return the node of a dict given in code; classes and functions become their dotted names."""
-    place = Place(path or "policy")
-    if depth > _DEEPEST:
-        faults.add(place, f"nested more than {_DEEPEST} deep")
+    return _FromPython(faults).node(value, "", 0)
+
+
+class _FromPython:
+    """One walk over Python values, which may hold themselves."""
+
+    def __init__(self, faults: Faults) -> None:
+        self.faults = faults
+        self.nodes = 0
+        self.size = 0
+
+    def node(self, value: object, path: str, depth: int) -> Node:
+        place = Place(path or "policy")
+        self.nodes += 1
+        if depth > _DEEPEST or self.nodes > _MOST_NODES:
+            if self.nodes <= _MOST_NODES:
+                self.faults.add(place, f"nested more than {_DEEPEST} deep")
+            elif self.nodes == _MOST_NODES + 1:
+                self.faults.add(Place("policy"), f"more than {_MOST_NODES:,} values")
+            # One such fault is enough: what holds itself would have a million of them.
+            self.nodes = _MOST_NODES + 2
+            return Node(None, place)
+        if isinstance(value, Mapping):
+            return Node(self.mapping(value, path, depth), place)
+        if isinstance(value, list | tuple):
+            inner = []
+            for i, item in enumerate(value):
+                inner.append(self.node(item, f"{path}[{i}]", depth + 1))
+                if self.nodes > _MOST_NODES:
+                    break
+            return Node(inner, place)
+        if isinstance(value, str):
+            self.size += len(value)
+            if self.size > LARGEST:
+                self.faults.add(place, f"more than {LARGEST:,} characters; a policy is smaller than that")
+                self.nodes = _MOST_NODES + 2
+                return Node(None, place)
+            return Node(str.__str__(value), place)
+        if value is None or type(value) in (int, float, bool):
+            if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+                self.faults.add(place, f"{shown(value)} is too large a number")
+                return Node(None, place)
+            return Node(value, place)  # type: ignore[arg-type]
+        if isinstance(value, type) or (callable(value) and isinstance(getattr(value, "__qualname__", None), str)):
+            return Node(_dotted(value, place, self.faults), place)
+        if hasattr(value, "item") and getattr(value, "shape", None) == ():
+            return self.node(_plain(value), path, depth + 1)
+        self.faults.add(
+            place, f"a {type(value).__name__} cannot stand in a policy; it holds text, numbers, lists and dicts"
+        )
         return Node(None, place)
-    if isinstance(value, Mapping):
+
+    def mapping(self, value: Mapping[Any, Any], path: str, depth: int) -> dict[str, tuple[Node, Node]]:
         items: dict[str, tuple[Node, Node]] = {}
         for key, inner in value.items():
-            name = f"{path}.{key}" if path else str(key)
-            if not isinstance(key, str | int | float | bool | None):
-                faults.add(place, f"{key!r:.80} cannot be a key; keys are strings")
+            if self.nodes > _MOST_NODES:
+                break
+            if isinstance(key, str):
+                key = str.__str__(key)
+                if len(key) > _LONGEST_FAULT:
+                    self.faults.add(Place(path or "policy"), f"{shown(key)} cannot be a key: it is too long")
+                    continue
+            fits = type(key) in (str, float, bool) or key is None
+            if not fits and not (type(key) is int and key.bit_length() <= _MOST_BITS):
+                self.faults.add(Place(path or "policy"), f"{shown(key)} cannot be a key; keys are strings")
                 continue
+            name = f"{path}.{key}" if path else str(key)
             node = Node(key, Place(name))
             if key_text(node) in items:
-                faults.add(Place(name), f"the key {key_text(node)!r} stands here twice")
-            items[key_text(node)] = (node, from_python(inner, faults, name, depth + 1))
-        return Node(items, place)
-    if isinstance(value, list | tuple):
-        return Node([from_python(v, faults, f"{path}[{i}]", depth + 1) for i, v in enumerate(value)], place)
-    if value is None or type(value) in (str, int, float, bool):
-        return Node(value, place)  # type: ignore[arg-type]
-    if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
-        return Node(_dotted(value, place, faults), place)
-    if hasattr(value, "item") and getattr(value, "shape", None) == ():
-        return Node(value.item(), place)
-    if isinstance(value, str):
-        return Node(str(value), place)
-    faults.add(place, f"a {type(value).__name__} cannot stand in a policy; it holds text, numbers, lists and dicts")
-    return Node(None, place)
+                self.faults.add(Place(name), f"the key {key_text(node)!r} stands here twice")
+            items[key_text(node)] = (node, self.node(inner, name, depth + 1))
+        return items
+
+
+def _plain(value: Any) -> Any:
+    """Return a numpy scalar as a Python one; whatever else has no dimensions stays unknown."""
+    plain = value.item()
+    return plain if plain is None or isinstance(plain, str | int | float) else object()
 
 
 def _dotted(value: Any, place: Place, faults: Faults) -> str:
-    name = f"{value.__module__}.{value.__qualname__}"
+    name = f"{getattr(value, '__module__', None)}.{value.__qualname__}"
     if "<" in name:
         faults.add(place, f"{name} cannot be found again by its name; define it at the top of a module")
     name = name.replace("<", "").replace(">", "")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..dataid import check_key
 from ..errors import DataIdError, DatasetNameError, DefinitionError
-from ..names import DatasetName, same_component
+from ..names import DatasetName, plain_component
 from ..templates import Template
 from ..words import did_you_mean
 from .calls import BUILT_IN, parse_call
@@ -18,6 +18,7 @@ from .nodes import Faults, Node
 Items = Mapping[str, tuple[Node, Node]]
 
 _FUNCTIONS = tuple(BUILT_IN)
+_MOST_COMPONENTS = 200
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*\Z")
 _NAME = re.compile(r"[^\W\d]\w*\Z")
 _REFERENCE = re.compile(r"\{\s*([^\W\d]\w*)\s*\}\Z")
@@ -165,12 +166,21 @@ class OptionReader:
             return False
         return True
 
-    def _component_name(self, name: str, place: Place, taken: Iterable[str]) -> bool:
+    def _components_of(self, options: Items, name: str) -> Items:
+        """Return what an option says of components, unless they are more than anything has."""
+        items = self._items(options, name)
+        if len(items) > _MOST_COMPONENTS:
+            self.faults.add(options[name][1].place, f"{name!r} holds more than {_MOST_COMPONENTS} components")
+            return {}
+        return items
+
+    def _component_name(self, name: str, place: Place, taken: dict[str, str]) -> bool:
+        """Check a component's name against those that are `taken`: what is the same in all spellings -> the name."""
         if not _WORD.match(name):
             self.faults.add(place, f"{name!r} cannot name a component; letters, digits, '_' and '-', a letter first")
             return False
-        same = next((other for other in taken if same_component(other, name)), None)
-        if same is not None:
+        same = taken.setdefault(plain_component(name), name)
+        if same != name:
             self.faults.add(place, f"{name!r} and {same!r} are one component; name it once")
             return False
         return True

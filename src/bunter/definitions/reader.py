@@ -11,12 +11,13 @@ from typing import Any
 from ..dataid import check_key
 from ..errors import DataIdError, DatasetNameError, DefinitionError
 from ..names import DatasetName
-from ..words import did_you_mean
+from ..words import did_you_mean, shown
 from .model import Place
-from .nodes import LARGEST, Faults, Node, Scalar, from_python, parse_yaml, resolve
+from .nodes import LARGEST, Faults, Node, Scalar, from_python, parse_yaml, read_regular, resolve
 
 _SECTIONS = ("keys", "implied", "include", "datasets", "aliases")
 _MOST_INCLUDES = 100
+_MOST_TYPES = 5_000
 _DEEPEST = 20
 _INHERITING = re.compile(r"(?P<name>[^()]*)\((?P<parent>[^()]*)\)\s*\Z")
 KINDS = ("int", "str", "float")
@@ -89,15 +90,17 @@ class PolicyReader:
             return self.policy
         if not isinstance(source, str | Path):
             raise DefinitionError(
-                f"a policy is a dict, a path or YAML text, not {type(source).__name__}: {source!r:.80}"
+                f"a policy is a dict, a path or YAML text, not {type(source).__name__}: {shown(source)}"
             )
         path = Path(source)
         self._root = Path(base_dir) if base_dir is not None else path.parent
-        self._file(path, Place(str(path)))
+        self._file(path, Place(shown(str(path), 300).strip("'\"")))
         return self.policy
 
     def _file(self, path: Path, place: Place) -> None:
-        real = path.resolve()
+        real = self._real(path, place)
+        if real is None:
+            return
         if real in self._open:
             names = " -> ".join(p.name for p in (*self._open[self._open.index(real) :], real))
             self.faults.add(place, f"these files include each other: {names}")
@@ -105,13 +108,13 @@ class PolicyReader:
         if real in self._done:
             return
         try:
-            data = path.read_bytes() if path.stat().st_size <= LARGEST else None
+            data = read_regular(path, LARGEST)
         except OSError as error:
             near = did_you_mean(path.name, _files(path.parent))
-            self.faults.add(place, f"the file {str(path)!r} cannot be read ({error.strerror or error}){near}")
+            self.faults.add(place, f"the file {shown(str(path), 300)} cannot be read ({error.strerror or error}){near}")
             return
-        self._size += len(data or b"")
-        if data is None or self._size > LARGEST:
+        self._size += len(data)
+        if self._size > LARGEST:
             self.faults.add(place, f"{path.name}: a policy with all that it includes has at most {LARGEST:,} bytes")
             return
         try:
@@ -173,10 +176,21 @@ class PolicyReader:
                 continue
             path = folder / inner.value
             assert self._root is not None
-            if not self.trusted and not path.resolve().is_relative_to(self._root.resolve()):
+            real = self._real(path, inner.place)
+            if real is None:
+                continue
+            if not self.trusted and not real.is_relative_to(self._root.resolve()):
                 self.faults.add(inner.place, f"{inner.value!r} lies outside the folder of the policy: not included")
                 continue
             self._file(path, inner.place)
+
+    def _real(self, path: Path, place: Place) -> Path | None:
+        try:
+            return path.resolve()
+        except (OSError, RuntimeError, ValueError) as error:
+            # A ring of links, or a NUL in the name.
+            self.faults.add(place, f"the file {shown(str(path), 300)} cannot be read ({error})")
+            return None
 
     def _section_keys(self, items: dict[str, tuple[Node, Node]]) -> None:
         for name, (key, value) in items.items():
@@ -213,6 +227,10 @@ class PolicyReader:
 
     def _section_datasets(self, items: dict[str, tuple[Node, Node]]) -> None:
         seen: dict[str, Place] = {}
+        if len(items) + len(self.policy.drafts) > _MOST_TYPES:
+            place = next(iter(items.values()))[0].place
+            self.faults.add(place, f"more than {_MOST_TYPES:,} dataset types; spread them over several repositories")
+            return
         for text, (key, value) in items.items():
             written, parent_text = text, None
             inheriting = _INHERITING.match(text)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
-from ..formats.interface import Layout, Source
+from ..formats.interface import Layout, Range, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class StoredFile:
     size : int
         Bytes.
     modified : int or None
-        Modification time in ns since 1970, for files that are not owned.
+        Modification time in ns since 1970, for files that were made by others: ingested in place, or linked to.
     checksum : str or None
         XXH3-128 of the whole file, hexadecimal.
     layout : dict
@@ -48,7 +48,22 @@ class ReadableFiles(Protocol):
 
 
 class ClosableSource(Source, Protocol):
-    """A source and the end of it."""
+    """A source that can verify all of its file, and its end."""
+
+    def expect(self, ranges: Callable[[], Sequence[Range] | None]) -> None:
+        """Say that a whole dataset is to be read next: until `confirm`, every byte of the file is verified.
+
+        Parameters
+        ----------
+        ranges : callable
+            Gives what `bunter.formats.interface.Format.whole_ranges` says.
+        """
+
+    def confirm(self) -> None:
+        """End what `expect` began; if the file is not what was recorded, that is an `IntegrityError`."""
+
+    def check(self) -> None:
+        """Verify all of the file: its checksum, or if none was recorded its size and time."""
 
     def close(self) -> None:
         """Give back what the source holds."""
@@ -98,6 +113,9 @@ class Draft(Protocol):
         taken : callable
             Tells whether a path is spoken for although no file has it.
         """
+
+    def settle(self) -> None:
+        """Keep the file for good: the registry knows it. What marked it as one that nobody knows yet goes."""
 
     def drop(self) -> None:
         """Remove the file, published or not, so that nothing is left of it."""

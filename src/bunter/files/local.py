@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-import secrets
 import stat
 import threading
 from collections.abc import Callable, Iterable
@@ -13,94 +13,16 @@ from typing import Any, BinaryIO, cast
 
 import xxhash
 
-from ..errors import IntegrityError, RepositoryError
-from ..formats.interface import Layout
+from ..errors import IntegrityError, RepositoryError, TrustError
 from ..templates import mark
+from .drafts import draft_name
 from .interface import StoredFile
+from .sources import LocalSource
 
 _CHUNK = 1 << 22
-_DRAFT = ".part~"
 _ATTEMPTS = 100
-
-
-class LocalSource:
-    """One local file, opened at the first read and closed by `close`."""
-
-    __slots__ = ("_fd", "_verify", "checksum", "layout", "local_path", "modified", "name", "size")
-
-    def __init__(self, path: str, file: StoredFile, verify: bool = True) -> None:
-        self.name = path
-        self.local_path: str | None = path
-        self.size = file.size
-        self.layout: Layout = file.layout
-        self.checksum = file.checksum
-        self.modified = file.modified
-        self._verify = verify
-        self._fd = -1
-
-    def _open(self) -> int:
-        if self._fd >= 0:
-            return self._fd
-        try:
-            # O_NONBLOCK: a pipe under the name of a file is not waited for.
-            fd = os.open(self.name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        except FileNotFoundError:
-            raise IntegrityError(
-                f"the file {self.name} is gone: the registry says that it is there; "
-                "put it back, or delete the dataset and make it again"
-            ) from None
-        except OSError as error:
-            raise IntegrityError(f"the file {self.name} cannot be opened: {error.strerror}") from error
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode) or status.st_size != self.size:
-            os.close(fd)
-            if not stat.S_ISREG(status.st_mode):
-                raise IntegrityError(f"{self.name} is not a file")
-            raise IntegrityError(
-                f"the file {self.name} has {status.st_size} bytes, but had {self.size} when it was recorded: "
-                "it was cut short or changed since"
-            )
-        self._fd = fd
-        return fd
-
-    def read_range(self, offset: int, length: int, checksum: str | None = None) -> memoryview:
-        """Read bytes into a fresh buffer; see `bunter.formats.interface.Source`."""
-        if offset < 0 or length < 0 or offset + length > self.size:
-            raise IntegrityError(
-                f"the file {self.name} has {self.size} bytes; bytes {offset} to {offset + length} were asked for"
-            )
-        fd = self._open()
-        buffer = memoryview(bytearray(length))
-        done = 0
-        while done < length:
-            try:
-                count = os.preadv(fd, [buffer[done:]], offset + done)
-            except OSError as error:
-                raise IntegrityError(f"the file {self.name} cannot be read: {error.strerror}") from error
-            if count == 0:
-                raise IntegrityError(f"the file {self.name} ended after {offset + done} bytes of {self.size}")
-            done += count
-        if checksum is not None and self._verify and xxhash.xxh3_128_hexdigest(buffer) != checksum:
-            raise IntegrityError(
-                f"bytes {offset} to {offset + length} of {self.name} are not those that were written "
-                "(their checksum differs): the file was damaged or changed"
-            )
-        return buffer
-
-    def read_all(self) -> memoryview:
-        """Read the whole file; see `bunter.formats.interface.Source`."""
-        data = self.read_range(0, self.size)
-        if self.checksum is not None and self._verify and xxhash.xxh3_128_hexdigest(data) != self.checksum:
-            raise IntegrityError(
-                f"{self.name} is not the file that was written (its checksum differs): it was damaged or changed"
-            )
-        return data
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+_MOST_FOLDERS = 10_000
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EINVAL)
 
 
 class _HashingStream:
@@ -150,17 +72,23 @@ class _HashingStream:
 
 
 class LocalDraft:
-    """A file that is being written beside its place."""
+    """A file that is being written beside its place.
+
+    Its name as a draft stays beside the published one until it is settled, so that what a killed process leaves can
+    be told from files of the user's own (`bunter.files.drafts`).
+    """
 
     def __init__(self, files: LocalFiles, path: str) -> None:
         self._files = files
         self.path = path
-        place = files.absolute(path)
-        self._temporary = os.path.join(os.path.dirname(place), f"{_DRAFT}{secrets.token_hex(8)}")
-        self._file = self._begun(os.path.dirname(place))
+        folder, name = os.path.split(files.within(path))
+        self._temporary = os.path.join(folder, draft_name(name))
+        self._file = self._begun(folder)
         self._stream = _HashingStream(self._file)
         self.stream = cast(BinaryIO, self._stream)
         self.published: str | None = None
+        self._naming = False
+        self._shared = False
         self.size = 0
         self.checksum: str | None = None
 
@@ -174,7 +102,8 @@ class LocalDraft:
             except OSError as error:
                 # Another put that failed may have tidied away a folder while it was empty.
                 if not isinstance(error, FileNotFoundError) or attempts == _ATTEMPTS:
-                    raise RepositoryError(f"{self._temporary} cannot be written: {error.strerror}") from error
+                    place = self._files.absolute(self.path)
+                    raise RepositoryError(f"{place} cannot be written: {error.strerror}") from error
 
     def finish(self) -> None:
         """Flush, hash and sync what was written."""
@@ -187,41 +116,102 @@ class LocalDraft:
 
     def link(self, path: str, *, symbolic: bool) -> None:
         """Make the file a link to another instead of writing it."""
-        self._file.close()
-        os.unlink(self._temporary)
         try:
+            self._file.close()
+            os.unlink(self._temporary)
             if symbolic:
                 os.symlink(os.path.realpath(path), self._temporary)
             else:
+                # The bytes are the user's, too: until there is a name that is ours, no name is.
+                self._shared = True
+                self._temporary = os.path.join(os.path.dirname(self._temporary), draft_name("", exact=True))
                 os.link(os.path.realpath(path), self._temporary)
+                if self._files.durable:
+                    _sync(self._temporary)
+            self.size = os.stat(path).st_size
         except OSError as error:
             raise RepositoryError(
                 f"{path} cannot be linked into {self._files.root}: {error.strerror}; use mode='copy'"
             ) from error
-        self.size = os.stat(path).st_size
 
     def publish(self, taken: Callable[[str], bool]) -> str:
         """Give the file its name, or the next mark of it that is free; return the path."""
         if not self._file.closed:
             self.finish()
-        number = 1
+        if self.published is not None and os.path.lexists(self._temporary):
+            # First, so that a process which is killed leaves one name at most.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._files.absolute(self.published))
+            self.published = None
+        number = self._free_mark(taken)
         while True:
-            path = self.path if number == 1 else mark(self.path, number)
+            path = self._marked(number)
             place = self._files.absolute(path)
-            if not taken(path) and self._claim(place):
+            if not taken(path) and self._aimed(place) and self._named(place):
                 break
             number += 1
-        try:
-            os.replace(self._temporary if self.published is None else self._files.absolute(self.published), place)
-        except BaseException:
-            os.unlink(place)
-            raise
+        if self.published is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._files.absolute(self.published))
         self.published = path
+        self._naming = False
         self._files.touched(os.path.dirname(place))
         return path
 
-    @staticmethod
-    def _claim(place: str) -> bool:
+    def _marked(self, number: int) -> str:
+        return self.path if number == 1 else mark(self.path, number)
+
+    def _free_mark(self, taken: Callable[[str], bool]) -> int:
+        """Return the next mark that seems to be free, found in few steps where thousands are not."""
+
+        def in_use(number: int) -> bool:
+            path = self._marked(number)
+            return taken(path) or os.path.lexists(self._files.absolute(path))
+
+        used, step = 0, 1
+        while in_use(used + step):
+            used += step
+            step *= 2
+        free = used + step
+        while free - used > 1:
+            middle = (used + free) // 2
+            if in_use(middle):
+                used = middle
+            else:
+                free = middle
+        return free
+
+    def _aimed(self, place: str) -> bool:
+        """Let a draft whose bytes are the user's, too, say which of its names is ours; tell whether that is free."""
+        if not self._shared:
+            return True
+        if os.path.lexists(place):
+            return False
+        aimed = os.path.join(os.path.dirname(self._temporary), draft_name(os.path.basename(place), exact=True))
+        try:
+            os.rename(self._temporary, aimed)
+        except OSError as error:
+            raise RepositoryError(f"{place} cannot be written: {error.strerror}") from error
+        self._temporary = aimed
+        return True
+
+    def _named(self, place: str) -> bool:
+        """Give the file a name; tell whether that was free."""
+        self._naming = True
+        try:
+            os.link(self._temporary, place, follow_symlinks=False)
+        except FileExistsError:
+            self._naming = False
+            return False
+        except OSError as error:
+            self._naming = False
+            if not (error.errno in NO_LINKS or isinstance(error, FileNotFoundError)):
+                raise RepositoryError(f"{place} cannot be written: {error.strerror}") from error
+            return self._moved(place)
+        return True
+
+    def _moved(self, place: str) -> bool:
+        """Give the file a name where a file has only one."""
         # An empty file made exclusively claims the name on every file system; os.replace then fills it.
         try:
             os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
@@ -229,18 +219,38 @@ class LocalDraft:
             return False
         except OSError as error:
             raise RepositoryError(f"{place} cannot be written: {error.strerror}") from error
+        try:
+            os.replace(self._temporary if self.published is None else self._files.absolute(self.published), place)
+        except BaseException as error:
+            os.unlink(place)
+            if isinstance(error, OSError):
+                raise RepositoryError(f"{place} cannot be written: {error.strerror}") from error
+            raise
         return True
+
+    def settle(self) -> None:
+        """Give up the draft's name: the registry knows the file by now."""
+        # What cannot be removed here does no harm: `bunter verify --repair` does it.
+        with contextlib.suppress(OSError):
+            os.unlink(self._temporary)
 
     def drop(self) -> None:
         """Remove the file, published or not, and the folders that were made for it if they are empty."""
-        if not self._file.closed:
+        with contextlib.suppress(OSError):
+            # A full disk says so once more.
             self._file.close()
-        for path in (self._temporary, self.published and self._files.absolute(self.published)):
+        if self._naming:
+            # Interrupted right then: whether it has the name is told from the draft's later.
+            return
+        # The draft's name goes last: by it what cannot be removed now is found later.
+        for path in (self.published and self._files.absolute(self.published), self._temporary):
             if path:
                 try:
                     os.unlink(path)
                 except FileNotFoundError:
                     continue
+                except OSError:
+                    break
         self.published = None
         self._files.tidy(os.path.dirname(self._temporary))
 
@@ -260,12 +270,15 @@ class LocalFiles:
 
     def __init__(self, root: str | Path, *, durable: bool = True, verify: bool = True) -> None:
         self.root = os.path.realpath(root)
+        self._was_there = os.path.isdir(self.root)
         self.durable = durable
         self.verify = verify
+        self.trusted_folders: tuple[str, ...] = ()
         # A thread syncs what it touched itself, so that none acknowledges while another still syncs for it.
         self._local = threading.local()
         self._made: set[str] = set()
         self._unsynced: set[str] = set()
+        self._inside: dict[str, tuple[int, int]] = {}
 
     def absolute(self, path: str) -> str:
         """Return the absolute path of a stored path; refuse relative ones that leave the root."""
@@ -275,9 +288,53 @@ class LocalFiles:
             raise IntegrityError(f"the registry names a file outside its repository: {path!r}; it was not opened")
         return os.path.join(self.root, path)
 
+    def within(self, path: str) -> str:
+        """Return the absolute path of a file that is to be written or removed: below the root, links followed.
+
+        Raises
+        ------
+        IntegrityError
+            If the path is absolute or leaves the root.
+        TrustError
+            If a folder on the way is a link that leads outside, and not into one of `trusted_folders`.
+        """
+        if os.path.isabs(path):
+            raise IntegrityError(
+                f"the registry names a file outside its repository as its own: {path!r}; it was not touched"
+            )
+        place = self.absolute(path)
+        folder = os.path.realpath(os.path.dirname(place))
+        if not any(_lies_in(folder, allowed) for allowed in (self.root, *self.trusted_folders)):
+            raise TrustError(
+                f"{os.path.dirname(place)} is a link that leads to {folder}, outside of the repository {self.root}: "
+                "nothing was written or removed there. If that is right, open the repository with "
+                f"Butler(..., trust_paths=[{folder!r}])"
+            )
+        return place
+
     def open(self, file: StoredFile) -> LocalSource:
         """Open a file for reading; nothing is read yet."""
-        return LocalSource(self.absolute(file.path), file, self.verify)
+        path = self.absolute(file.path)
+        apart = file.modified is not None and not self.lies_inside(path)
+        return LocalSource(path, file, self.verify, apart)
+
+    def lies_inside(self, place: str) -> bool:
+        """Tell whether an absolute path leads to something in the root, links resolved."""
+        folder = os.path.dirname(place)
+        try:
+            there, itself = os.stat(folder), os.lstat(place)
+        except OSError:
+            return _lies_in(os.path.realpath(place), self.root)
+        # As long as a path leads to the same folder, that is where it was.
+        known = there.st_dev, there.st_ino
+        if stat.S_ISLNK(itself.st_mode) or self._inside.get(folder) != known:
+            if not _lies_in(os.path.realpath(place), self.root):
+                return False
+            if not stat.S_ISLNK(itself.st_mode):
+                if len(self._inside) >= _MOST_FOLDERS:
+                    self._inside.clear()
+                self._inside[folder] = known
+        return True
 
     def uri(self, path: str) -> str:
         """Return the absolute path."""
@@ -290,7 +347,7 @@ class LocalFiles:
     def remove(self, path: str) -> None:
         """Remove a file; one that is gone already is no fault."""
         try:
-            os.unlink(self.absolute(path))
+            os.unlink(self.within(path))
         except FileNotFoundError:
             return
         except OSError as error:
@@ -305,6 +362,9 @@ class LocalFiles:
                 self.touched(parent)
                 self.make_folder(parent)
             return
+        if folder == self.root and self._was_there:
+            # Whoever moved it away meanwhile does not want another in its place.
+            raise RepositoryError(f"the repository {folder} is gone: nothing was written")
         if parent != folder:
             self.make_folder(parent)
         try:
@@ -353,15 +413,24 @@ class LocalFiles:
         self._unsynced -= {made for made in tuple(self._unsynced) if os.path.dirname(made) in folders}
 
 
+def _lies_in(place: str, folder: str) -> bool:
+    return place == folder or place.startswith(folder.rstrip(os.sep) + os.sep)
+
+
 def sync_folder(folder: str) -> None:
     """Make the names in a folder durable."""
-    fd = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(fd)
+        _sync(folder)
     except OSError as error:
         # Some file systems have no folder sync; the files themselves are synced all the same.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
             raise
+
+
+def _sync(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
     finally:
         os.close(fd)
 

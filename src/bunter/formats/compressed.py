@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import zlib
 from collections.abc import Callable
-from typing import Any
 
-from ..errors import FormatError, IntegrityError
+from ..errors import IntegrityError
+from .expanding import expanded
 from .interface import Source
-
-LARGEST = 4 << 30
-"""Bytes that a compressed file may hold: beyond it, it is taken for a decompression bomb."""
 
 
 def read_text(source: Source, expected: str) -> memoryview:
@@ -22,29 +17,16 @@ def read_text(source: Source, expected: str) -> memoryview:
     IntegrityError
         If a compressed file is cut short or damaged.
     FormatError
-        If it holds more than `LARGEST` bytes.
+        If it holds more than `bunter.formats.expanding.largest` allows.
     """
     data = source.read_all()
-    start = bytes(data[:3])
-    if start[:2] == b"\x1f\x8b":
-        import gzip
-
-        stream: Any = gzip.GzipFile(fileobj=io.BytesIO(data))
-    elif start == b"BZh":
-        import bz2
-
-        stream = bz2.BZ2File(io.BytesIO(data))
-    else:
-        return data
     try:
-        text = stream.read(LARGEST + 1)
-    except (OSError, EOFError, zlib.error) as error:
+        text = expanded(data, source.name)
+    except IntegrityError as error:
         raise IntegrityError(
             f"{source.name}: this compressed file ({expected}) is cut short or damaged: {error}"
         ) from error
-    if len(text) > LARGEST:
-        raise FormatError(f"{source.name}: this compressed file holds more than {LARGEST} bytes")
-    return memoryview(text)
+    return data if text is None else text
 
 
 def first_lines(source: Source, what: str, ends: Callable[[list[bytes]], bool]) -> list[bytes]:

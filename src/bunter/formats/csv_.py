@@ -13,6 +13,9 @@ from .interface import About, Layout, Source
 from .parquet import TableFormat
 from .tables import check_columns
 
+MOST_COLUMNS = 10_000
+"""Columns that a table of text may have."""
+
 _LONGEST_LINE = 1 << 24
 
 
@@ -166,6 +169,9 @@ def _check_start(data: memoryview, file: str, name: str) -> None:
         raise FormatError(f"{what}; it is empty or begins with an empty line")
     if line.startswith(b"# %ECSV"):
         raise FormatError(f"{what}; it is an ECSV file: use the storage Ecsv")
+    if line.count(b",") >= MOST_COLUMNS:
+        # For each of them pyarrow takes memory, and ends the process where there is not enough.
+        raise FormatError(f"{what}; it has more than {MOST_COLUMNS:,} columns")
     if not newline and len(data) > len(line):
         raise FormatError(f"{what}; its first line does not end")
     try:

@@ -10,6 +10,7 @@ from ..errors import FormatError
 from ..words import listing
 from .compressed import first_lines, read_text
 from .convert import to_table
+from .csv_ import MOST_COLUMNS
 from .equality import same_values
 from .interface import About, Layout, Source
 from .parquet import TableFormat
@@ -147,7 +148,9 @@ def _parse(data: bytes, file: str, name: str) -> Any:
         text = data.decode()
         if text.partition("\n")[0].endswith("\r"):
             text = text.replace("\r\n", "\n")
-        header = [line[2:] for line in text.split("\n", 10_000) if line.startswith("# ")]
+        header = [line[2:] for line in text.split("\n", 2 * MOST_COLUMNS) if line.startswith("# ")]
+        if len(header) > MOST_COLUMNS or sum(line.count("name:") for line in header) > MOST_COLUMNS:
+            raise FormatError(f"a header of more than {MOST_COLUMNS:,} lines or columns")
         check_aliases("\n".join(header[1:]).encode())
         # A list of lines is never taken for the name of a file.
         return Table.read(text.split("\n"), format="ascii.ecsv")

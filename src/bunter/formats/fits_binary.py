@@ -18,6 +18,7 @@ from .fits_writer import NewHdu
 _CHUNK = 1 << 22
 _WIDE_ROW = 4096
 _MOST_RANGES = 4096
+_MOST_EMPTY_ROWS = 1 << 24
 
 _CODES = {
     "b1": "L",
@@ -281,6 +282,8 @@ def table_of(file: FitsFile, index: int, about: str) -> Table:
     table = describe(file.cards(index), f"{file.name}: HDU {index}")
     if table.row_length * table.rows > hdu.data_length:
         raise FormatError(f"{about}: HDU {index} of {file.name} holds fewer bytes than its header says")
+    if not table.row_length and table.rows > _MOST_EMPTY_ROWS:
+        raise FormatError(f"{about}: HDU {index} of {file.name} says that it has {table.rows} rows without a byte")
     return table
 
 
@@ -317,10 +320,46 @@ def read_columns(
             found[column.name] = _decoded(column, raw, exact_strings)
     others = [column for column in columns if not column.plain]
     if others:
+        _check_heap(file, index, table, others)
         with file.astropy(index) as hdu:
             for column in others:
                 found[column.name] = _from_astropy(hdu, column, table, rows)
     return {column.name: found[column.name] for column in columns}
+
+
+def _check_heap(file: FitsFile, index: int, table: Table, columns: Sequence[Column]) -> None:
+    """Refuse lists that lie outside of the heap: astropy would hand out what it finds there, or nothing."""
+    lists = [column for column in columns if column.code in "PQ"]
+    if not lists or not table.rows:
+        return
+    cards = file.cards(index)
+    start = cards.integer("THEAP", table.rows * table.row_length) or 0
+    room = file.hdus[index].data_length - start
+    rows = file.data_range(index, 0, table.rows * table.row_length)
+    for column in lists:
+        number = table.columns.index(column) + 1
+        form = _FORM.match(cards.text(f"TFORM{number}"))
+        held = form[3].strip()[:1].upper() if form is not None else ""
+        if held not in _RAW and held not in "AX":
+            raise FormatError(
+                f"{file.name}: HDU {index}: TFORM{number} = {cards.get(f'TFORM{number}')!r} holds nothing"
+            )
+        width = ">i4" if column.code == "P" else ">i8"
+        kind = np.dtype(
+            {"names": ["f"], "formats": [(width, 2)], "offsets": [column.offset], "itemsize": table.row_length}
+        )
+        pairs = np.frombuffer(rows, kind)["f"].astype("f8")
+        bits = 1 if held == "X" else 8 * _SIZES[held]
+        if not column.repeat:
+            continue
+        ends = pairs[:, 1] + np.ceil(pairs[:, 0] * bits / 8)
+        # Of empty lists the place says nothing.
+        wrong = np.flatnonzero((pairs[:, 0] < 0) | ((pairs[:, 0] > 0) & ((pairs[:, 1] < 0) | (ends > room))))
+        if len(wrong):
+            raise FormatError(
+                f"{file.name}: HDU {index}: the list in row {wrong[0]} of the column {column.name!r} lies outside of "
+                "the file's data: the file is damaged"
+            )
 
 
 def _from_astropy(hdu: Any, column: Column, table: Table, rows: Sequence[int] | None) -> Any:

@@ -11,8 +11,9 @@ import xxhash
 
 from ..errors import BunterError, FormatError
 from ..words import did_you_mean, listing
+from .expanding import expanded
 from .fits_cards import BLOCK, Card, Cards, format_cards, parse
-from .fits_index import Hdu, decompressed, from_layout, scan, to_layout
+from .fits_index import Hdu, from_layout, scan, to_layout
 from .interface import Layout, Range, Source
 
 _CHUNK = 1 << 22
@@ -48,7 +49,7 @@ class FitsFile:
         source = self.source
         start = bytes(source.read_range(0, min(3, source.size)))
         if start[:2] == b"\x1f\x8b" or start == b"BZh":
-            self._content = decompressed(source.read_all(), self.name)
+            self._content = expanded(source.read_all(), self.name)
         self.hdus = scan(self._bytes, self._size, self.name)
 
     @property

@@ -16,7 +16,8 @@ from .fits_binary import find_rows, read_columns, table_of
 from .fits_cards import Cards
 from .fits_convert import PIXEL_WORDS, converted, word_of
 from .fits_file import FitsFile, hdu_ranges, no_hdu, quiet, recorded
-from .fits_format import FitsFormat, filled, first_of, hdu_of
+from .fits_format import FitsFormat, filled, first_of, hdu_of, lie_in
+from .fits_index import Hdu
 from .fits_objects import metadata_of
 from .fits_planes import read_plane
 from .fits_table import as_python, names_in, read_table
@@ -125,6 +126,15 @@ class Fits(FitsFormat):
         if read == "header":
             return hdu_ranges(hdus[:1] if index == 0 else [hdus[0], hdus[index]], data=False)
         return hdu_ranges([hdus[index]], data=read != "wcs")
+
+    def _takes_all(self, hdus: Sequence[Hdu], layout: Layout, about: About) -> bool:
+        taken: list[Range] = []
+        for name, definition in (dict(about.parts) or {"": _default_part(about)}).items():
+            ranges = self.part_ranges(layout, name, about)
+            if ranges is None and definition.hdu is None and _what(definition) == "data" and len(hdus) == 1:
+                ranges = hdu_ranges([*hdus])
+            taken += ranges or ()
+        return lie_in(hdus, taken)
 
 
 class _Recorded:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from ..components import match_component
 from ..errors import FormatError
 from ..words import did_you_mean, listing
-from .fits_file import FitsFile, no_hdu
+from .fits_file import FitsFile, no_hdu, recorded
+from .fits_index import Hdu, to_layout
 from .fits_writer import STAMP, THIS_VERSION, VERSION
-from .interface import About, Format, Layout, Source
+from .interface import About, Format, Layout, Piece, Range, Source
 
 if TYPE_CHECKING:
     from ..definitions.model import Each, PartDefinition
@@ -25,6 +26,38 @@ class FitsFormat(Format):
     def scan(self, source: Source, about: About, checksums: bool) -> Layout:
         """Index the HDUs; see `Format.scan`."""
         return FitsFile(source).layout(checksums)
+
+    def whole_ranges(self, layout: Layout, about: About) -> Sequence[Range] | None:
+        """Return headers and data of all HDUs, or None if there are data that do not belong to the dataset."""
+        hdus = recorded(layout)
+        if hdus is None:
+            return ()
+        if not self._takes_all([hdu for hdu in hdus if hdu.data_length], layout, about):
+            return None
+        return [
+            Range(offset, length)
+            for hdu in hdus
+            for offset, length in ((hdu.offset, hdu.header_length), (hdu.data_offset, hdu.data_length))
+        ]
+
+    def pieces(self, layout: Layout) -> Sequence[Piece]:
+        """Return header and data of each HDU; see `Format.pieces`."""
+        found = []
+        for number, hdu in enumerate(recorded(layout) or ()):
+            name = f"HDU {number} {hdu.name}".rstrip()
+            found.append(Piece(f"header of {name}", Range(hdu.offset, hdu.header_length), hdu.header_checksum))
+            found.append(Piece(f"data of {name}", Range(hdu.data_offset, hdu.data_length), hdu.data_checksum))
+        return found
+
+    def checked(self, layout: Layout, checksums: Sequence[str]) -> Layout:
+        """Return the HDUs with checksums; see `Format.checked`."""
+        pairs = zip(recorded(layout) or (), checksums[::2], checksums[1::2], strict=True)
+        hdus = [hdu._replace(header_checksum=header, data_checksum=data) for hdu, header, data in pairs]
+        return {**layout, "hdus": to_layout(hdus)} if hdus else layout
+
+    def _takes_all(self, hdus: Sequence[Hdu], layout: Layout, about: About) -> bool:
+        """Tell whether a read of the whole takes the data of all these HDUs."""
+        return len(hdus) < 2 or lie_in(hdus, self.part_ranges(layout, "", about) or ())
 
     def cards(self, source: Source, about: About, names: Sequence[str]) -> dict[str, Any]:
         """Return header cards, from the primary header before that of the first part's HDU; see `Format.cards`."""
@@ -85,6 +118,17 @@ class FitsFormat(Format):
                 member[str(key)] = plain.strip() if isinstance(plain, str) else plain
             rows.setdefault(tuple(member.values()), member)
         return list(rows.values())
+
+
+def lie_in(hdus: Sequence[Hdu], ranges: Sequence[Range]) -> bool:
+    """Tell whether the data of all HDUs lie in some ranges."""
+    return all(
+        any(
+            each.offset <= hdu.data_offset and hdu.data_offset + hdu.data_length <= each.offset + each.length
+            for each in ranges
+        )
+        for hdu in hdus
+    )
 
 
 # Definitions may be a stranger's: no attributes, no widths without end.

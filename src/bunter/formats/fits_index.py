@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..errors import FormatError, IntegrityError
 from .fits_cards import BLOCK, CARD, Cards, parse
 
-MOST_HEADER = 64 << 20
-MOST_BYTES = 8 << 30
+MOST_HEADER = 16 << 20
 _MOST_AXES = 999
 _MOST_DATA = 1 << 53
 _MOST_HDUS = 100_000
@@ -175,7 +173,7 @@ def what_is(start: bytes) -> str:
 
 
 def _whole_header(read: Callable[[int, int], memoryview], start: bytes, offset: int, size: int, where: str) -> bytes:
-    header = start
+    header = bytearray(start)
     looked = 0
     step = 4 * BLOCK
     end = _end_card(header, looked)
@@ -186,17 +184,17 @@ def _whole_header(read: Callable[[int, int], memoryview], start: bytes, offset: 
             raise FormatError(f"{where}: its header has no END card")
         if more <= 0:
             raise IntegrityError(f"{where}: there is no END card: the file is truncated, or its header damaged")
-        header += bytes(read(offset + len(header), more))
+        header += read(offset + len(header), more)
         step = min(step * 2, 1 << 20)
         end = _end_card(header, looked)
     # The last header of a file may lack the blanks after END.
     length = min(-(-(end + CARD) // BLOCK) * BLOCK, size - offset)
     if length > len(header):
-        header += bytes(read(offset + len(header), length - len(header)))
-    return header[:length]
+        header += read(offset + len(header), length - len(header))
+    return bytes(header[:length])
 
 
-def _end_card(header: bytes, start: int) -> int | None:
+def _end_card(header: bytes | bytearray, start: int) -> int | None:
     at = header.find(b"END", start)
     while at >= 0:
         if at % CARD == 0 and not header[at + 3 : at + CARD].strip(b" \0\r\n"):
@@ -251,49 +249,3 @@ def _hdu(cards: Cards, offset: int, header_length: int, where: str, first: bool)
         cards.text("EXTNAME"),
         cards.integer("EXTVER", 1) or 1,
     )
-
-
-def decompressed(data: memoryview, name: str) -> memoryview | None:
-    """Return the content of a gzip or bzip2 file, or None if it is neither.
-
-    Raises
-    ------
-    IntegrityError
-        If it is cut short or damaged.
-    FormatError
-        If it would grow beyond all measure.
-    """
-    start = bytes(data[:3])
-    if start[:2] == b"\x1f\x8b":
-        fresh: Callable[[], Any] = lambda: zlib.decompressobj(31)  # noqa: E731
-    elif start == b"BZh":
-        import bz2
-
-        fresh = bz2.BZ2Decompressor
-    else:
-        return None
-    most = min(MOST_BYTES, max(256 << 20, 200 * len(data)))
-    content = bytearray()
-    rest: Any = bytes(data)
-    while rest and bytes(rest[:2]) in (b"\x1f\x8b", b"BZ"):
-        engine = fresh()
-        content += _decompressed_stream(engine, rest, most - len(content), name)
-        rest = engine.unused_data
-    return memoryview(content)
-
-
-def _decompressed_stream(engine: Any, data: bytes, most: int, name: str) -> bytearray:
-    content = bytearray()
-    step = 1 << 24
-    try:
-        while not engine.eof:
-            piece = engine.decompress(data, step)
-            data = getattr(engine, "unconsumed_tail", b"")
-            content += piece
-            if len(content) > most:
-                raise FormatError(f"{name} would hold more than {most} bytes once decompressed: it is not read")
-            if not piece and not data and not engine.eof:
-                raise IntegrityError(f"{name} is truncated: its compressed data end too early")
-    except (OSError, zlib.error) as error:
-        raise IntegrityError(f"{name}: its compressed data are damaged: {error}") from error
-    return content

@@ -9,11 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FormatError, ParameterError
+from .expanding import check_claim, check_member, largest
+from .fits_binary import describe
 from .fits_cards import BLOCK, Card, Cards, format_cards
 from .fits_file import FitsFile, quiet
-from .fits_index import MOST_BYTES
 
 _TYPES = {8: "u1", 16: "i2", 32: "i4", 64: "i8", -32: "f4", -64: "f8"}
+# What deflate makes of a byte at most.
+_MOST_EXPANSION = 1032
 _ZEROS = {8: -128, 16: 1 << 15, 32: 1 << 31, 64: 1 << 63}
 
 
@@ -131,17 +134,47 @@ def _own(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _read_tiles(file: FitsFile, index: int, shape: tuple[int, ...], bbox: Any, name: str) -> npt.NDArray[Any]:
     cards = file.cards(index)
-    tiles, bits = 1, abs(cards.integer("ZBITPIX") or 8)
+    tiles, bits, tile = 1, abs(cards.integer("ZBITPIX") or 8), []
     for axis, length in enumerate(reversed(shape), 1):
-        tile = cards.integer(f"ZTILE{axis}", length if axis == 1 else 1) or 1
-        tiles *= -(-length // max(tile, 1))
-    if tiles != cards.integer("NAXIS2") or bits // 8 * math.prod(shape) > MOST_BYTES:
+        tile.append(max(cards.integer(f"ZTILE{axis}", length if axis == 1 else 1) or 1, 1))
+        tiles *= -(-length // tile[-1])
+    if tiles != cards.integer("NAXIS2"):
         raise FormatError(
             f"{name}: HDU {index} of {file.name} says that it holds a compressed image of shape {shape} in {tiles} "
             f"tiles, but has {cards.get('NAXIS2')} rows: it is not decompressed"
         )
+    what = f"{name}: the compressed image of shape {shape} in HDU {index} of {file.name}"
+    stored = file.hdus[index].data_length
+    # Floats are decompressed as integers first.
+    check_claim(math.prod(tile) * 8 + (0 if bbox is not None else bits // 8 * math.prod(shape)), stored, what)
+    _check_members(file, index, largest(stored), what)
     with file.astropy(index, lazily=bbox is not None) as hdu:
         return _own(np.asarray(hdu.data if bbox is None else hdu.section[bbox]))
+
+
+def _check_members(file: FitsFile, index: int, most: int, what: str) -> None:
+    """Refuse tiles whose gzip streams hold more than a tile can; cfitsio and astropy would expand all of it."""
+    hdu = file.hdus[index]
+    if hdu.data_length * _MOST_EXPANSION <= most:
+        return
+    table = describe(file.cards(index), what)
+    heap = file.cards(index).integer("THEAP", table.rows * table.row_length) or 0
+    descriptors = bytes(file.data_range(index, 0, table.rows * table.row_length))
+    for column in table.columns:
+        if column.code not in "PQ":
+            continue
+        width = 4 if column.code == "P" else 8
+        for row in range(table.rows):
+            at = row * table.row_length + column.offset
+            pair = descriptors[at : at + 2 * width]
+            length, offset = int.from_bytes(pair[:width], "big"), int.from_bytes(pair[width:], "big")
+            if length * _MOST_EXPANSION <= most:
+                continue
+            if heap + offset + length > hdu.data_length:
+                raise FormatError(f"{what} has a tile that lies outside of its data: it is not decompressed")
+            data = file.data_range(index, heap + offset, length)
+            if bytes(data[:2]) == b"\x1f\x8b":
+                check_member(data, most, what)
 
 
 def checked_bbox(bbox: Any, shape: tuple[int, ...], name: str) -> tuple[slice, slice]:

@@ -57,10 +57,12 @@ class Source(Protocol):
     """For messages: path or URI."""
     size: int
     """Size in bytes."""
-    layout: Layout
-    """What the format recorded when the file was written or ingested; ``{}`` if nothing."""
     local_path: str | None
     """Path on local disk for libraries that open files by name, or None."""
+
+    @property
+    def layout(self) -> Layout:
+        """What the format recorded when the file was written or ingested; ``{}`` if nothing."""
 
     def read_range(self, offset: int, length: int, checksum: str | None = None) -> memoryview:
         """Read bytes into a fresh, writable buffer; a short read or a wrong checksum is an `IntegrityError`."""
@@ -75,6 +77,15 @@ class Range:
 
     offset: int
     length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of a file of which a layout remembers, or could remember, a checksum (XXH3-128, hexadecimal)."""
+
+    name: str
+    range: Range
+    checksum: str | None
 
 
 class Format:
@@ -167,9 +178,25 @@ class Format:
         """Return the bytes that a read of `part` takes, or None if that is the whole file or unknown."""
         return None
 
+    def whole_ranges(self, layout: Layout, about: About) -> Sequence[Range] | None:
+        """Return the bytes that a read of the whole takes one by one, in their order; none if it reads all at once.
+
+        All other bytes of the file are verified along with them. None says that the file may hold other datasets, so
+        that only what is read is verified.
+        """
+        return ()
+
     def scan(self, source: Source, about: About, checksums: bool) -> Layout:
         """Index a file that is there already (ingest); checks that it is of this format at all."""
         return {}
+
+    def pieces(self, layout: Layout) -> Sequence[Piece]:
+        """Return the pieces of a file that have, or could have, checksums of their own (verification)."""
+        return ()
+
+    def checked(self, layout: Layout, checksums: Sequence[str]) -> Layout:
+        """Return a layout with checksums of its `pieces`, in their order."""
+        return layout
 
     def cards(self, source: Source, about: About, names: Sequence[str]) -> dict[str, Any]:
         """Return the header cards of those names that the file has (``idFrom``)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -16,6 +17,8 @@ from .interface import About, Format, Layout, Source
 
 _MAGIC = b"\x93NUMPY"
 _LONGEST_HEADER = 1 << 20
+# No array has a header like that, and Python's parser is only so deep.
+_NESTED = re.compile(r"[(\[{]{200}|[-+~]{50}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +155,8 @@ def _parse(data: memoryview, source: Source, about: About) -> _Array:
         raise IntegrityError(f"{source.name} was cut short within its header ({source.size} bytes)")
     try:
         text = bytes(data[12 if data[6] > 1 else 10 : offset]).decode("utf-8" if data[6] == 3 else "latin-1")
+        if _NESTED.search(text):
+            raise ValueError("brackets or signs upon signs")
         header = ast.literal_eval(text.strip())
         dtype = np.lib.format.descr_to_dtype(header["descr"])
         shape = tuple(operator.index(n) for n in header["shape"])

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
 from ..errors import FormatError, IntegrityError
 from .convert import convert, is_tabular, to_arrow, to_table
 from .equality import same_values
-from .interface import About, Format, Layout, Source
+from .expanding import check_claim, largest
+from .interface import About, Format, Layout, Piece, Range, Source
 from .tables import KEY, SERIALIZED, YAML_KEY, check_columns, stored_columns, yaml_header, yaml_meta
 
 _ROWS = 1 << 18
+_BATCH = 1 << 16
 _MAGIC = b"PAR1"
 _WIDTH = b"table::len::"
 _ADDED = b"bunter_added_yaml"
@@ -94,6 +96,11 @@ class Parquet(TableFormat):
             return {}
         return {"footer": [offset, length, _hash(source.read_range(offset, length))]}
 
+    def pieces(self, layout: Layout) -> Sequence[Piece]:
+        """Return the footer; see `Format.pieces`."""
+        footer = layout.get("footer")
+        return [] if footer is None else [Piece("footer", Range(footer[0], footer[1]), footer[2])]
+
     def read(self, source: Source, about: About, parameters: Mapping[str, Any]) -> Any:
         """Read the table or some columns of it; see `Format.read`."""
         import pyarrow as pa
@@ -102,7 +109,7 @@ class Parquet(TableFormat):
         try:
             if columns is None:
                 _footer(source, about)
-                arrow = self._open(source, about, whole=True).read()
+                arrow = _read(self._open(source, about, whole=True), source, about)
             else:
                 arrow = self._some(source, about, columns)
         except (pa.ArrowException, OSError, EOFError) as error:
@@ -118,7 +125,7 @@ class Parquet(TableFormat):
         wanted = check_columns(columns, list(stored), about.name)
         names = [name for title in wanted for name in stored[title]]
         # A name also selects what it is a prefix of, as in a path; hence the second selection.
-        return file.read(columns=names).select(names)
+        return _read(file, source, about, names).select(names)
 
     def column_names(self, source: Source, about: About, part: str = "") -> list[str]:
         """Return the names of the columns, from the footer; see `Format.column_names`."""
@@ -188,6 +195,50 @@ class SourceFile(io.RawIOBase):
         data = self.read(len(view))
         view[: len(data)] = data
         return len(data)
+
+
+_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
+
+
+def _read(file: Any, source: Source, about: About, names: Sequence[str] | None = None) -> Any:
+    """Read all rows; of those that might take more than `largest`, no more than that."""
+    import pyarrow as pa
+
+    what = f"{about.name}: the table in {source.name}"
+    plain, most = _claims(file, names)
+    check_claim(plain, source.size, what)
+    if most <= largest(source.size):
+        return file.read(columns=names)
+    # One word for a billion rows takes a few bytes: only reading tells how long the words are.
+    batches, total = [], 0
+    for batch in file.iter_batches(batch_size=_BATCH, columns=names):
+        total += batch.nbytes
+        check_claim(total, source.size, what)
+        batches.append(batch)
+    if not batches:
+        return file.read(columns=names)
+    return pa.Table.from_batches(batches)
+
+
+def _claims(file: Any, names: Sequence[str] | None) -> tuple[int, int]:
+    """Return the bytes that the numbers of a table take, and the most that numbers and words together may take."""
+    plain = most = 0
+    about = file.metadata
+    for i in range(about.num_row_groups):
+        group = about.row_group(i)
+        for j in range(group.num_columns):
+            column = group.column(j)
+            if names is not None and column.path_in_schema.partition(".")[0] not in names:
+                continue
+            width = _WIDTHS.get(column.physical_type)
+            if width is not None:
+                plain += column.num_values * width
+                most += column.num_values * width
+            elif column.has_dictionary_page:
+                most += column.num_values * (column.total_uncompressed_size + 4)
+            else:
+                most += column.num_values * 4 + column.total_uncompressed_size
+    return plain, most
 
 
 def _hash(data: Any) -> str:

@@ -4,17 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import re
 import sqlite3
+import struct
 import time
 from collections import ChainMap
 from collections.abc import Iterator, MutableMapping, Sequence
 from typing import Any
 
 from ..errors import DataIdError, IntegrityError, RepositoryError
+from ..words import shown
 from . import footprints
-from .connections import BUSY_SECONDS, Connections, Handle
+from .connections import BUSY_SECONDS, MEMORY, Connections, Handle
 from .interface import Writing
+from .migrations import migrate
+from .schema import COLUMN_TYPES as KINDS
 from .schema import SHARED_TABLES, VERSION, Table
+from .turns import turn
+
+UNSOUND = (
+    TypeError,
+    ValueError,
+    AttributeError,
+    LookupError,
+    OverflowError,
+    RecursionError,
+    AssertionError,
+    struct.error,
+)
+"""What comes of values that are none of ours."""
+
+_NEVER_OURS = re.compile(r"\bVIRTUAL\b|\bGENERATED\b|\bAS\b|\bCHECK\b|\bDEFAULT\b|\bCOLLATE\b", re.IGNORECASE)
 
 
 class _Known:
@@ -76,9 +97,10 @@ class Database:
         self._shared = _Known()
         self._connections = Connections(path, create=create, writable=writable, durable=durable)
         try:
+            self._check_schema()
             if create:
                 self._create()
-            self._check_version()
+            self._make_current()
         except BaseException:
             self.close()
             raise
@@ -90,7 +112,7 @@ class Database:
     # Schema
 
     def _create(self) -> None:
-        with self.transaction() as handle:
+        with self.transaction(queue=False) as handle:
             # Something else's tables are left alone; the version is looked for next.
             if self.rows("SELECT 1 FROM sqlite_master"):
                 return
@@ -99,15 +121,33 @@ class Database:
             handle.connection.execute("INSERT INTO about VALUES ('version', ?)", (str(VERSION),))
             handle.connection.execute("INSERT INTO word VALUES (0, '')")
 
-    def _check_version(self) -> None:
+    def _check_schema(self) -> None:
+        """Refuse what a registry never has and a stranger may: views, triggers, columns that are computed."""
+        statement = "SELECT type, name, sql FROM sqlite_master WHERE type NOT IN ('table', 'index') OR type = 'table'"
+        for type_, name, sql in self.rows(statement):
+            if type_ != "table" or (isinstance(sql, str) and _NEVER_OURS.search(sql)):
+                raise RepositoryError(
+                    f"{self.path} is not a registry of Bunter's making: it holds the {type_} {shown(name)}, which "
+                    "could do anything; it was not used"
+                )
+
+    def _make_current(self) -> None:
+        # Readers understand every earlier layout; only who writes makes it today's.
+        if self._version() < VERSION and self.writable:
+            with self.transaction(queue=False) as handle:
+                migrate(handle.connection, self._version())
+
+    def _version(self) -> int:
         rows = self.rows("SELECT value FROM about WHERE name = 'version'")
-        if not rows or not str(rows[0][0]).isdigit():
+        if not rows or not re.fullmatch("[0-9]{1,9}", str(rows[0][0])):
             raise RepositoryError(f"{self.path} is not a registry of Bunter: it has no version")
-        if int(rows[0][0]) > VERSION:
+        version = int(rows[0][0])
+        if version > VERSION:
             raise RepositoryError(
-                f"the registry {self.path} has layout {rows[0][0]}; this Bunter knows layouts up to {VERSION}: "
+                f"the registry {self.path} has layout {version}; this Bunter knows layouts up to {VERSION}: "
                 "use a newer Bunter"
             )
+        return version
 
     # Statements
 
@@ -119,8 +159,14 @@ class Database:
             raise self._cannot("read", error) from error
         except OverflowError:
             raise DataIdError(f"an integer of more than 64 bits is among {values!r:.200}") from None
+        except UnicodeDecodeError as error:
+            raise RepositoryError(f"the registry {self.path} is damaged: {error}") from error
 
-    def _cannot(self, what: str, error: sqlite3.Error) -> RepositoryError:
+    def in_doubt(self) -> bool:
+        """Tell whether this thread's last write transaction, which raised, may have been committed all the same."""
+        return self._connections.current().in_doubt
+
+    def _cannot(self, what: str, error: sqlite3.Error, *, in_doubt: bool = False) -> RepositoryError:
         text = str(error)
         if "readonly" in text:
             return RepositoryError(f"the registry {self.path} is read-only")
@@ -132,30 +178,61 @@ class Database:
                 "; if it was not closed properly, its folder must be writable once: "
                 "open it where you may write, or copy it"
             )
+        if in_doubt:
+            hint = (
+                ". The commit itself failed: whether it will be there when the registry is opened again is not known; "
+                "look before you repeat it. 'bunter verify --repair' tidies up"
+            )
         return RepositoryError(f"the registry {self.path} cannot be {what}: {text}{hint}")
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[Handle]:
-        """Begin a write transaction; commit it, or roll it back at an error."""
+    def transaction(self, *, queue: bool = True) -> Iterator[Handle]:
+        """Begin a write transaction; commit it, or roll it back at an error.
+
+        Parameters
+        ----------
+        queue : bool
+            Wait in the queue of those who write; False for whoever makes a repository, and holds its folder.
+        """
         if not self.writable:
             raise RepositoryError(f"the registry {self.path} was opened read-only; nothing was written")
         handle = self._connections.current()
-        self._begin(handle)
-        handle.known = known = _Known(self._shared)
-        try:
-            yield handle
-            handle.connection.execute("COMMIT")
-        except BaseException as error:
-            with contextlib.suppress(sqlite3.Error):
-                handle.connection.execute("ROLLBACK")
-            if isinstance(error, sqlite3.Error):
-                raise self._cannot("written", error) from error
-            raise
-        else:
-            known.keep()
-        finally:
-            handle.known = None
-            handle.seen = None
+        handle.in_doubt = False
+        with self._turn() if queue else contextlib.nullcontext():
+            self._begin(handle)
+            handle.known = known = _Known(self._shared)
+            committing = False
+            try:
+                yield handle
+                committing = True
+                handle.connection.execute("COMMIT")
+            except BaseException as error:
+                # An interrupt comes before the commit, or after it.
+                handle.in_doubt = committing and not handle.connection.in_transaction
+                with contextlib.suppress(sqlite3.Error):
+                    handle.connection.execute("ROLLBACK")
+                if isinstance(error, sqlite3.Error):
+                    handle.in_doubt = committing and not _wipe(handle.connection)
+                    raise self._cannot("written", error, in_doubt=handle.in_doubt) from error
+                raise
+            else:
+                known.keep()
+            finally:
+                handle.known = None
+                handle.seen = None
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        if self.path == MEMORY:
+            yield
+            return
+        folder = os.path.dirname(os.path.abspath(self.path))
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(turn(folder, BUSY_SECONDS, self._connections.last_write))
+            except TimeoutError:
+                raise self._busy() from None
+            yield
 
     def _begin(self, handle: Handle) -> None:
         deadline = time.monotonic() + BUSY_SECONDS
@@ -163,11 +240,20 @@ class Database:
             try:
                 handle.connection.execute("BEGIN IMMEDIATE")
             except sqlite3.Error as error:
-                if "locked" not in str(error) or time.monotonic() > deadline:
+                if "locked" not in str(error):
                     raise self._cannot("written", error) from error
+                if time.monotonic() > deadline:
+                    raise self._busy() from error
                 time.sleep(0.005)
             else:
                 return
+
+    def _busy(self) -> RepositoryError:
+        return RepositoryError(
+            f"the registry {self.path} cannot be written: another process has held its lock for {BUSY_SECONDS} s and "
+            "has written nothing; it may be stopped, or be another program that has the file open. Nothing was "
+            "written; end it, or try again later"
+        )
 
     # What is known
 
@@ -197,9 +283,25 @@ class Database:
         tables = self.known.tables
         for number, name, keys in self.rows("SELECT id, name, keys FROM dataset_type"):
             if name not in tables:
-                tables[name] = Table(number, name, json.loads(keys))
+                tables[name] = self._table(number, name, keys)
         handle.seen = seen
         return True
+
+    def _table(self, number: Any, name: Any, keys: Any) -> Table:
+        try:
+            kinds = json.loads(keys)
+            # They become part of statements.
+            if type(number) is int and isinstance(name, str) and all(kind in KINDS for kind in kinds.values()):
+                return Table(number, name, kinds)
+            raise ValueError(f"the type {name!r:.100} with the keys {keys!r:.200}")
+        except UNSOUND as error:
+            raise self.damaged("its list of dataset types", error) from error
+
+    def damaged(self, what: str, error: Exception) -> IntegrityError:
+        """Return the error about something in the registry that nobody can have written there."""
+        return IntegrityError(
+            f"the registry {self.path} is damaged: {what} makes no sense ({type(error).__name__}: {error!s:.300})"
+        )
 
     def word(self, number: int) -> str:
         """Return the word of a number."""
@@ -211,7 +313,10 @@ class Database:
             rows = self.rows("SELECT text FROM word WHERE id = ?", (number,))
             if not rows:
                 raise IntegrityError(f"the registry {self.path} is damaged: word {number} is missing")
-            text = words[number] = rows[0][0]
+            text = rows[0][0]
+            if not isinstance(text, str):
+                raise IntegrityError(f"the registry {self.path} is damaged: word {number} is no text")
+            words[number] = text
         return text
 
     def word_id(self, text: str) -> int | None:
@@ -234,7 +339,13 @@ class Database:
         writings = self.known.writings
         how = writings.get(number)
         if how is None:
-            how = writings[number] = Writing(*json.loads(self.word(number)))
+            try:
+                told = json.loads(self.word(number))
+                if not all(word is None or isinstance(word, str) for word in told) or told[0] is None:
+                    raise ValueError(f"{told!r:.200}")
+                how = writings[number] = Writing(*told)
+            except UNSOUND as error:
+                raise self.damaged(f"how datasets were written (word {number})", error) from error
         return how
 
     # One state
@@ -254,5 +365,27 @@ class Database:
         handle.reading -= 1
         if not handle.reading and handle.began:
             handle.began = False
-            handle.known = handle.seen = None
+            if handle.known is not None:
+                # Tables are only ever added: those of the state that was read are there now, too.
+                self._shared.tables.update(handle.known.tables)
+            handle.known = None
             self.rows("COMMIT")
+
+
+def _wipe(connection: sqlite3.Connection) -> bool:
+    """Write over what a commit that failed may have left in the log; tell whether it is gone for certain.
+
+    A log that could not be synced may hold the whole of it all the same, and whoever opens the registry after a crash
+    would take it for committed.
+    """
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        # A change that changes nothing would not be written.
+        connection.execute("INSERT INTO about VALUES ('wipe', '')")
+        connection.execute("DELETE FROM about WHERE name = 'wipe'")
+        connection.execute("COMMIT")
+    except sqlite3.Error:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        return False
+    return True

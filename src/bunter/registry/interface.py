@@ -39,6 +39,9 @@ class Record:
         False once it is in the trash.
     written_at : int
         Microseconds since 1970, UTC.
+    trashed_at : int or None
+        Microseconds since 1970, UTC, for what is in the trash, if it is known; later than all that went there before
+        of its type, even if the clock was set back.
     """
 
     type: str
@@ -50,6 +53,7 @@ class Record:
     writing: Writing | None
     written_at: int
     written_by: str
+    trashed_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,19 +157,28 @@ class Changes:
         ``(key, ((key, value), ...)) -> value``: facts such as the filter of a visit.
     trashed : list
         ``(type, uuid)`` of datasets that go to the trash.
+    restored : list
+        ``(type, uuid, replaces)`` of datasets that come back from the trash, after others went there. `replaces`:
+        a live one of that type and data ID goes there in the same transaction.
     repins : list
         ``(type, data ID, uuid)`` of leaves that were put by their own names: composites of the repository
         that pin the same (type, data ID) pin these from now on.
+    checked : list of StoredFile
+        Recorded files with checksums that were not recorded with them; those that have one by now, or are of another
+        size or time, are left as they are.
     """
 
     datasets: list[NewDataset] = field(default_factory=list)
     implied: dict[tuple[str, tuple[tuple[str, KeyValue], ...]], KeyValue] = field(default_factory=dict)
     trashed: list[tuple[str, UUID]] = field(default_factory=list)
+    restored: list[tuple[str, UUID, bool]] = field(default_factory=list)
     repins: list[tuple[str, DataId, UUID]] = field(default_factory=list)
     regions: list[NewRegions] = field(default_factory=list)
+    checked: list[StoredFile] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.datasets or self.implied or self.trashed or self.repins or self.regions)
+        moved = self.trashed or self.restored or self.repins
+        return bool(self.datasets or self.implied or moved or self.regions or self.checked)
 
 
 class DatasetTaken(Exception):  # noqa: N818 - a signal between rooms, never shown to users
@@ -189,6 +202,41 @@ class PathTaken(Exception):  # noqa: N818 - a signal between rooms, never shown 
     def __init__(self, path: str) -> None:
         super().__init__(path)
         self.path = path
+
+
+class NotRestored(Exception):  # noqa: N818 - a signal between rooms, never shown to users
+    """A dataset cannot come back from the trash.
+
+    Attributes
+    ----------
+    existing : Record or None
+        The live dataset of its type and data ID; None if what was to come back is not there any more.
+    """
+
+    def __init__(self, type_: str, uuid: UUID, existing: Record | None) -> None:
+        super().__init__(type_, uuid)
+        self.type = type_
+        self.uuid = uuid
+        self.existing = existing
+
+
+@dataclass(slots=True)
+class Forgotten:
+    """What a purge has done.
+
+    Attributes
+    ----------
+    records : list of Record
+        The datasets that are forgotten.
+    kept : list of (Record, list of Record)
+        Those that are not, since composites pin them, and these.
+    files : list of StoredFile
+        Owned files that nobody needs any more.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    kept: list[tuple[Record, list[Record]]] = field(default_factory=list)
+    files: list[StoredFile] = field(default_factory=list)
 
 
 class Registry(Protocol):
@@ -242,6 +290,12 @@ class Registry(Protocol):
     def pinned_by(self, type_: str, data_id: Mapping[str, KeyValue], uuid: UUID | None) -> list[Record]:
         """Return the live composites that pin a dataset (any dataset of that type and data ID if `uuid` is None)."""
 
+    def pinning(self, record: Record) -> list[Record]:
+        """Return the composites, live or in the trash, that need this very dataset: they pin it, or a part of it.
+
+        A part dataset is not needed for the other parts of its UUID.
+        """
+
     def precursors(self, type_: str, uuid: UUID) -> list[Precursor]:
         """Return what a dataset was made from."""
 
@@ -293,6 +347,9 @@ class Registry(Protocol):
     def end_read(self) -> None:
         """End what `begin_read` began."""
 
+    def in_doubt(self) -> bool:
+        """Tell whether this thread's last `apply`, which raised, may have been committed all the same."""
+
     def apply(self, all_changes: Sequence[Changes], check: Callable[[], None] | None = None) -> None:
         """Make all changes visible together, in order, after `check` (run inside the transaction) passed.
 
@@ -300,6 +357,8 @@ class Registry(Protocol):
         ------
         DatasetTaken, PathTaken
             If a unique key was taken meanwhile; nothing is changed.
+        NotRestored
+            If what is to come back from the trash is gone, or another is live in its place; nothing is changed.
         DataIdError
             If an implied fact contradicts a known one, or a type was recorded with other keys; nothing is changed.
         RepositoryError
@@ -309,8 +368,18 @@ class Registry(Protocol):
     def everything(self) -> Iterator[Record]:
         """Walk over all datasets, live or not."""
 
-    def purge(self, records: Iterable[Record]) -> list[StoredFile]:
-        """Forget datasets that are in the trash (live ones stay); return the owned files that nobody needs any more."""
+    def trashed(self, type_: str, constraints: Mapping[str, KeyValue], before: int | None = None) -> list[Record]:
+        """Return what is in the trash of a type and matches, newest first, part datasets too.
+
+        Constraints on keys that the type does not have are ignored. `before`: only what was there by that time, in
+        microseconds since 1970.
+        """
+
+    def purge(self, records: Iterable[Record], *, force: bool = False) -> Forgotten:
+        """Forget datasets that are in the trash, in order; live ones stay, and those that others pin unless `force`.
+
+        A composite that comes before what it pins keeps nothing.
+        """
 
     def close(self) -> None:
         """Close every connection."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-VERSION = 1
+VERSION = 2
 
 COLUMN_TYPES = {"int": "INTEGER", "str": "TEXT", "float": "REAL"}
 
@@ -42,6 +42,7 @@ def dataset_table(number: int, kinds: Mapping[str, str]) -> list[str]:
     """Return the statements that make the table of a dataset type."""
     columns = "".join(f"{column(key)} {COLUMN_TYPES[kind]} NOT NULL, " for key, kind in kinds.items())
     unique = ", ".join([*(column(key) for key in kinds), "part"])
+    # live is 1, or minus the time in microseconds since 1970 at which the dataset went to the trash.
     return [
         f"CREATE TABLE d{number} (id INTEGER PRIMARY KEY, {columns}part INTEGER NOT NULL, "
         "live INTEGER NOT NULL, uuid BLOB NOT NULL, file INTEGER, writing INTEGER NOT NULL, "
@@ -50,7 +51,13 @@ def dataset_table(number: int, kinds: Mapping[str, str]) -> list[str]:
         f"CREATE UNIQUE INDEX d{number}_uuid ON d{number} (uuid, part)",
         f"CREATE INDEX d{number}_file ON d{number} (file) WHERE file IS NOT NULL",
         f"CREATE INDEX d{number}_part ON d{number} (part) WHERE part > 0 AND live = 1",
+        trash_index(number),
     ]
+
+
+def trash_index(number: int) -> str:
+    """Return the statement that makes the index of what is in the trash, newest first."""
+    return f"CREATE INDEX d{number}_trash ON d{number} (live) WHERE live != 1"
 
 
 def column(key: str) -> str:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
 from ..dataid import DataId, KeyValue
-from ..errors import DataIdError, IntegrityError
+from ..errors import BunterError, DataIdError, IntegrityError
 from ..files.interface import StoredFile
 from . import footprints
-from .database import Database
+from .database import UNSOUND, Database
 from .hashing import canonical, leaf_hash, path_hash
-from .interface import Changes, NewDataset, Pin, Precursor, Record
+from .interface import Changes, Forgotten, NewDataset, Pin, Precursor, Record
 from .schema import Table, column
 from .writing import Writer
 
@@ -22,6 +23,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _FILE = "path, owned, size, modified, checksum, layout"
+_TYPES = {"int": int, "str": str, "float": float}
 _MANY = 500
 """Values in one statement."""
 
@@ -33,17 +35,23 @@ class SqliteRegistry(Database):
 
     def _record(self, table: Table, row: Sequence[Any]) -> Record:
         uuid, part, live, writing, at, by = row[:6]
-        return Record(
-            table.name,
-            DataId(zip(table.keys, row[12:], strict=True)),
-            UUID(bytes=uuid),
-            self.word(part),
-            live == 1,
-            _file(row[6:12]) if row[6] is not None else None,
-            self.writing(writing),
-            at,
-            self.word(by),
-        )
+        try:
+            return Record(
+                table.name,
+                _data_id(table, row[12:]),
+                UUID(bytes=uuid),
+                self.word(part),
+                live == 1,
+                _file(row[6:12]) if row[6] is not None else None,
+                self.writing(writing),
+                at,
+                self.word(by),
+                -live if live < 0 else None,
+            )
+        except BunterError:
+            raise
+        except UNSOUND as error:
+            raise self.damaged(f"a dataset of type {table.name!r}", error) from error
 
     def find(self, type_: str, data_id: Mapping[str, KeyValue], part: str = "") -> Record | None:
         """Return the live dataset of a type and a full data ID; a whole wins over a part dataset."""
@@ -72,6 +80,10 @@ class SqliteRegistry(Database):
         if not rows:
             raise IntegrityError(f"the registry {self.path} is damaged: an index of {new.type!r} contradicts its table")
         return self._record(table, min(rows, key=lambda row: bool(row[0] != new.uuid.bytes)))
+
+    def live(self, table: Table, uuid: bytes) -> Record:
+        """Return a live dataset, or part dataset, by its UUID; for this package alone."""
+        return self._record(table, self.rows(f"{table.select}WHERE d.uuid = ? AND d.live = 1", (uuid,))[0])
 
     def by_uuid(self, type_: str, uuid: UUID, part: str = "") -> Record | None:
         """Return a dataset by its UUID, in the trash or not; a whole wins over a part dataset."""
@@ -116,8 +128,16 @@ class SqliteRegistry(Database):
             return []
         clause, values = _filter(table, constraints, where, self.word_id(part) or 0)
         fields = ", ".join(f"d.{name}" for name in table.columns)
-        found = self.rows(f"SELECT DISTINCT {fields or 1} FROM d{table.number} d WHERE {clause}", values)
-        return found if fields else [() for _ in found]
+        # Wholes have a data ID each; part datasets may share one.
+        distinct = "DISTINCT" if part or not fields else ""
+        found = self.rows(f"SELECT {distinct} {fields or 1} FROM d{table.number} d WHERE {clause}", values)
+        if not fields:
+            return [() for _ in found]
+        kinds = [{_TYPES[kind]} for kind in table.kinds.values()]
+        columns = zip(*found, strict=True)
+        if found and [set(map(type, column)) for column in columns] != kinds:
+            raise self.damaged(f"a data ID of {table.name!r}", ValueError("values of other types than the keys have"))
+        return found
 
     def metadata(self, type_: str, constraints: Mapping[str, KeyValue]) -> list[tuple[DataId, dict[str, Any]]]:
         """Return what is recorded of the headers of the live datasets that match."""
@@ -129,7 +149,8 @@ class SqliteRegistry(Database):
         found = self.rows(
             f"SELECT d.metadata{fields} FROM d{table.number} d WHERE {clause} AND d.metadata IS NOT NULL", values
         )
-        return [(DataId(zip(table.keys, row[1:], strict=True)), json.loads(row[0])) for row in found]
+        with self._sound("what it recorded of headers"):
+            return [(_data_id(table, row[1:]), dict(json.loads(row[0]))) for row in found]
 
     def parts(self, type_: str) -> list[str]:
         """Return the parts of which there are live part datasets."""
@@ -163,35 +184,49 @@ class SqliteRegistry(Database):
         rows = self.rows(f"SELECT id FROM d{table.number} WHERE uuid = ? ORDER BY part LIMIT 1", (uuid.bytes,))
         return (table.number, rows[0][0]) if rows else None
 
+    @contextmanager
+    def _sound(self, what: str) -> Iterator[None]:
+        """Make errors about values that nobody of us wrote errors about the registry."""
+        try:
+            yield
+        except BunterError:
+            raise
+        except UNSOUND as error:
+            raise self.damaged(what, error) from error
+
     def pins(self, type_: str, uuid: UUID) -> list[Pin]:
         """Return the pins of a composite."""
         row = self._row_id(type_, uuid)
         if row is None:
             return []
-        return [
-            Pin(
-                self.word(component),
-                DataId(json.loads(self.word(member))) if member else None,
-                self.word(leaf_type),
-                DataId(),
-                UUID(bytes=pinned) if pinned is not None else None,
-                self.word(part),
-                self.word(place),
-            )
-            for component, member, leaf_type, pinned, part, place in self.rows(
-                "SELECT component, member, leaf_type, uuid, part, place FROM pin "
-                "WHERE type = ? AND composite = ? ORDER BY component, member",
-                row,
-            )
-        ]
+        with self._sound("its pins"):
+            return [
+                Pin(
+                    self.word(component),
+                    DataId(json.loads(self.word(member))) if member else None,
+                    self.word(leaf_type),
+                    DataId(),
+                    UUID(bytes=pinned) if pinned is not None else None,
+                    self.word(part),
+                    self.word(place),
+                )
+                for component, member, leaf_type, pinned, part, place in self.rows(
+                    "SELECT component, member, leaf_type, uuid, part, place FROM pin "
+                    "WHERE type = ? AND composite = ? ORDER BY component, member",
+                    row,
+                )
+            ]
 
-    def _holders(self, rows: Iterable[tuple[int, int]]) -> list[Record]:
-        """Return the live datasets with these numbers of table and row."""
+    def _holders(self, rows: Iterable[tuple[int, int]], *, trashed: bool = False) -> list[Record]:
+        """Return the live datasets with these numbers of table and row; if `trashed`, those in the trash too."""
         tables = {table.number: table for table in self.tables()}
         found = []
+        only = "" if trashed else " AND d.live = 1"
         for number, row_id in rows:
-            table = tables[number]
-            for row in self.rows(f"{table.select}WHERE d.id = ? AND d.live = 1", (row_id,)):
+            table = tables.get(number)
+            if table is None:
+                raise IntegrityError(f"the registry {self.path} is damaged: there is no dataset type {number!r:.50}")
+            for row in self.rows(f"{table.select}WHERE d.id = ?{only}", (row_id,)):
                 found.append(self._record(table, row))
         return found
 
@@ -204,23 +239,33 @@ class SqliteRegistry(Database):
             values.append(uuid.bytes)
         return self._holders(self.rows(statement, values))
 
+    def pinning(self, record: Record) -> list[Record]:
+        """Return the composites, live or in the trash, that pin a dataset; a part dataset only as that part."""
+        statement = "SELECT DISTINCT type, composite FROM pin WHERE leaf = ? AND uuid = ?"
+        values: list[Any] = [leaf_hash(record.type, record.data_id), record.uuid.bytes]
+        if record.part:
+            statement += " AND part = ?"
+            values.append(self.word_id(record.part))
+        return self._holders(self.rows(statement, values), trashed=True)
+
     def precursors(self, type_: str, uuid: UUID) -> list[Precursor]:
         """Return what a dataset was made from."""
         row = self._row_id(type_, uuid)
         if row is None:
             return []
-        return [
-            Precursor(
-                self.word(name),
-                DataId(json.loads(data_id)),
-                UUID(bytes=made) if made is not None else None,
-                self.word(place),
-            )
-            for name, data_id, made, place in self.rows(
-                "SELECT name, data_id, uuid, place FROM precursor WHERE type = ? AND dataset = ? ORDER BY ordinal",
-                row,
-            )
-        ]
+        with self._sound("its precursors"):
+            return [
+                Precursor(
+                    self.word(name),
+                    DataId(json.loads(data_id)),
+                    UUID(bytes=made) if made is not None else None,
+                    self.word(place),
+                )
+                for name, data_id, made, place in self.rows(
+                    "SELECT name, data_id, uuid, place FROM precursor WHERE type = ? AND dataset = ? ORDER BY ordinal",
+                    row,
+                )
+            ]
 
     def used_in(self, type_: str, data_id: Mapping[str, KeyValue], uuid: UUID) -> list[Record]:
         """Return the live datasets that were made from a dataset."""
@@ -235,12 +280,15 @@ class SqliteRegistry(Database):
         """Return the value of an implied key."""
         rows = self.rows("SELECT value FROM implied WHERE name = ? AND given = ?", (key, canonical(by)))
         found: KeyValue | None = rows[0][0] if rows else None
+        if not isinstance(found, int | str | float | None):
+            raise self.damaged(f"the value of {key!r} for {by}", ValueError(f"{found!r:.100}"))
         return found
 
     def implied_values(self, key: str) -> dict[tuple[KeyValue, ...], KeyValue]:
         """Return all facts known of an implied key; the keys that imply it are in alphabetical order."""
         rows = self.rows("SELECT given, value FROM implied WHERE name = ?", (key,))
-        return {tuple(json.loads(given).values()): value for given, value in rows}
+        with self._sound(f"what it knows of {key!r}"):
+            return {tuple(json.loads(given).values()): value for given, value in rows}
 
     def path_taken(self, path: str) -> bool:
         """Tell whether a file has that path, or an owned one has a path that differs only in case."""
@@ -284,7 +332,8 @@ class SqliteRegistry(Database):
             some = numbers[start : start + _MANY]
             marks = ", ".join("?" * len(some))
             rows = self.rows(f"SELECT {fields} FROM d{table.number} d WHERE d.live = 1 AND d.id IN ({marks})", some)
-            found += [DataId(zip(table.keys, row, strict=False)) for row in rows]
+            with self._sound(f"a data ID of {table.name!r}"):
+                found += [_data_id(table, row if table.keys else ()) for row in rows]
         return found
 
     def outline(self, type_: str, data_id: Mapping[str, KeyValue]) -> bytes | None:
@@ -322,6 +371,10 @@ class SqliteRegistry(Database):
             return what(self._connections.current().connection, *given, **named)
         except sqlite3.Error as error:
             raise self._cannot("read", error) from error
+        except BunterError:
+            raise
+        except UNSOUND as error:
+            raise self.damaged("its footprints", error) from error
 
     # Writing
 
@@ -334,22 +387,54 @@ class SqliteRegistry(Database):
             for changes in all_changes:
                 writer.changes(changes)
 
-    def purge(self, records: Iterable[Record]) -> list[StoredFile]:
-        """Forget trashed datasets, live ones not; return the owned files that nobody needs any more."""
+    def trashed(self, type_: str, constraints: Mapping[str, KeyValue], before: int | None = None) -> list[Record]:
+        """Return what is in the trash of a type and matches, newest first, part datasets too."""
+        table = self.table(type_)
+        if table is None:
+            return []
+        clauses, values = ["d.live != 1"], list[Any]()
+        if before is not None:
+            clauses.append("d.live >= ?")
+            values.append(-before)
+        for key, value in constraints.items():
+            if key in table.keys:
+                clauses.append(f"d.{column(key)} = ?")
+                values.append(value)
+        tail = f"WHERE {' AND '.join(clauses)} ORDER BY d.live, d.id DESC"
+        return [self._record(table, row) for row in self.rows(f"{table.select}{tail}", values)]
+
+    def purge(self, records: Iterable[Record], *, force: bool = False) -> Forgotten:
+        """Forget trashed datasets, live ones not, nor those that others pin unless `force`."""
         with self.transaction() as handle:
             writer = Writer(self, handle.connection)
-            return [file for record in records if (file := writer.forget(record)) is not None]
+            done = Forgotten()
+            for record in records:
+                holders = [] if force else self.pinning(record)
+                if holders:
+                    done.kept.append((record, holders))
+                else:
+                    writer.forget(record, done)
+            return done
+
+
+def _data_id(table: Table, values: Sequence[Any]) -> DataId:
+    for value, kind in zip(values, table.kinds.values(), strict=True):
+        if type(value) is not _TYPES[kind]:
+            raise ValueError(f"{value!r:.100} is no {kind}")
+    return DataId(zip(table.keys, values, strict=True))
 
 
 def _file(row: Sequence[Any]) -> StoredFile:
     path, owned, size, modified, checksum, layout = row
+    if not isinstance(path, str) or type(size) is not int or size < 0 or not isinstance(modified, int | None):
+        raise ValueError(f"the file {path!r:.200} of size {size!r:.100}")
     return StoredFile(
         path,
         bool(owned),
         size,
         modified,
         checksum.hex() if checksum is not None else None,
-        json.loads(layout) if layout else {},
+        dict(json.loads(layout)) if layout else {},
     )
 
 

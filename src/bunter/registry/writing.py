@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -14,7 +15,7 @@ from ..files.interface import StoredFile
 from ..words import listing
 from . import footprints
 from .hashing import canonical, leaf_hash, path_hash
-from .interface import Changes, DatasetTaken, Kinds, NewDataset, PathTaken, Pin, Record
+from .interface import Changes, DatasetTaken, Forgotten, Kinds, NewDataset, NotRestored, PathTaken, Pin, Record
 from .schema import Table, dataset_table
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Writer:
         self._connection = connection
         self._files: dict[str, int] = {}
         self._outlines: dict[int, dict[int, bytes]] = {}
+        self._trashed: dict[int, int] = {}
 
     def _run(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         try:
@@ -46,8 +48,12 @@ class Writer:
 
     def changes(self, changes: Changes) -> None:
         """Write all that one put, ingest or delete changes."""
+        # What goes to the trash with these went there after what went with the changes before.
+        self._trashed = {number: at - 1 for number, at in self._trashed.items()}
         for type_, uuid in changes.trashed:
             self._trash(type_, uuid)
+        for type_, uuid, replaces in changes.restored:
+            self._restore(type_, uuid, replaces=replaces)
         for (key, given), value in changes.implied.items():
             self._imply(key, dict(given), value)
         for new in changes.datasets:
@@ -60,27 +66,49 @@ class Writer:
         self._outlines.clear()
         for regions in changes.regions:
             footprints.add_regions(self._connection, regions.keys, regions.rows, replace=regions.replace)
+        for file in changes.checked:
+            self._checked(file)
 
-    def forget(self, record: Record) -> StoredFile | None:
-        """Forget a dataset if it is in the trash; return its file if it is owned and nobody needs it any more."""
+    def _checked(self, file: StoredFile) -> None:
+        assert file.checksum is not None
+        layout = json.dumps(file.layout, separators=(",", ":")) if file.layout else None
+        self._run(
+            "UPDATE file SET checksum = ?, layout = coalesce(?, layout) "
+            "WHERE path_key = ? AND checksum IS NULL AND size = ? AND modified = ?",
+            (bytes.fromhex(file.checksum), layout, path_hash(file.path, file.owned), file.size, file.modified),
+        )
+
+    def forget(self, record: Record, done: Forgotten) -> None:
+        """Forget a dataset if it is in the trash; note that, and its file if it is owned and nobody needs it."""
         table = self._registry.table(record.type)
         part = self._registry.word_id(record.part)
         if table is None or part is None:
-            return None
+            return
         row = self._run(
-            f"SELECT id FROM d{table.number} WHERE uuid = ? AND part = ? AND live = 0", (record.uuid.bytes, part)
+            f"SELECT id, file FROM d{table.number} WHERE uuid = ? AND part = ? AND live != 1", (record.uuid.bytes, part)
         ).fetchone()
         if row is None:
-            return None
+            return
+        *row, number = row
+        done.records.append(record)
         self._run("DELETE FROM pin WHERE type = ? AND composite = ?", (table.number, row[0]))
         self._run("DELETE FROM precursor WHERE type = ? AND dataset = ?", (table.number, row[0]))
         footprints.remove(self._connection, table.number, row)
         self._run(f"DELETE FROM d{table.number} WHERE id = ?", row)
-        file = record.file
-        if file is None or self._registry.datasets_of_file(file.path):
-            return None
-        self._run("DELETE FROM file WHERE path_key = ?", (path_hash(file.path, file.owned),))
-        return file if file.owned else None
+        if record.file is not None:
+            # Composites that followed a replacement do not know yet where it was.
+            self._run(
+                "UPDATE pin SET place = ? WHERE leaf = ? AND uuid = ? AND place = 0",
+                (self._word(record.file.path), leaf_hash(record.type, record.data_id), record.uuid.bytes),
+            )
+        if record.file is None or any(
+            self._run(f"SELECT 1 FROM d{other.number} WHERE file = ? LIMIT 1", (number,)).fetchone()
+            for other in self._registry.tables()
+        ):
+            return
+        self._run("DELETE FROM file WHERE id = ?", (number,))
+        if record.file.owned:
+            done.files.append(record.file)
 
     def _word(self, text: str) -> int:
         number = self._registry.word_id(text)
@@ -121,22 +149,29 @@ class Writer:
         rows = [
             row
             for row in self._run(
-                "SELECT id, path, owned, path_key FROM file WHERE path_key IN (?, ?)",
+                "SELECT id, path, owned, path_key, size, modified, checksum FROM file WHERE path_key IN (?, ?)",
                 (key, path_hash(file.path, not file.owned)),
             )
             if file.owned or row[1] == file.path or row[3] == key
         ]
+        number = 0
         if rows:
-            number, path, owned, _ = rows[0]
+            number, path, owned, _, *seen = rows[0]
             # Files ingested in place may be shared by several datasets, files of our own are made for one put.
             if len(rows) > 1 or file.owned or owned or path != file.path:
                 raise PathTaken(file.path)
-            self._run(
-                "UPDATE file SET size = ?, modified = ?, checksum = coalesce(?, checksum), "
-                "layout = coalesce(?, layout) WHERE id = ?",
-                (file.size, file.modified, checksum, layout, number),
-            )
-        else:
+            if seen[0] == file.size and (seen[1] == file.modified or (checksum is not None and seen[2] == checksum)):
+                self._run(
+                    "UPDATE file SET modified = ?, checksum = coalesce(?, checksum), layout = coalesce(?, layout) "
+                    "WHERE id = ?",
+                    (file.modified, checksum, layout, number),
+                )
+            else:
+                # It was changed in place: what was ingested before is not to be read from what it is now.
+                gone = path_hash(f"{path}\0{number}", False)
+                self._run("UPDATE file SET path_key = ? WHERE id = ?", (gone, number))
+                number = 0
+        if not number:
             row = self._run(
                 "INSERT INTO file (path, path_key, owned, size, modified, checksum, layout) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -146,10 +181,36 @@ class Writer:
         self._files[file.path] = number
         return int(number)
 
+    def _now(self, table: Table) -> int:
+        """Return the `live` of what goes to the trash now: later than all that is in it, whatever the clock says."""
+        at = self._trashed.get(table.number)
+        if at is None:
+            (newest,) = self._run(f"SELECT min(live) FROM d{table.number} WHERE live != 1").fetchone()
+            at = self._trashed[table.number] = min(-max(time.time_ns() // 1000, 1), (newest or 0) - 1)
+        return at
+
     def _trash(self, type_: str, uuid: UUID) -> None:
         table = self._registry.table(type_)
         if table is not None:
-            self._run(f"UPDATE d{table.number} SET live = 0 WHERE uuid = ?", (uuid.bytes,))
+            self._run(
+                f"UPDATE d{table.number} SET live = ? WHERE uuid = ? AND live = 1", (self._now(table), uuid.bytes)
+            )
+
+    def _restore(self, type_: str, uuid: UUID, *, replaces: bool) -> None:
+        table = self._registry.table(type_)
+        there = [] if table is None else self._run(f"{table.select}WHERE d.uuid = ?", (uuid.bytes,)).fetchall()
+        if table is None or not there:
+            raise NotRestored(type_, uuid, None)
+        same = "".join(f"{name} = ? AND " for name in table.columns)
+        values = (*there[0][-len(table.columns) :], uuid.bytes) if table.columns else (uuid.bytes,)
+        other = self._run(f"SELECT uuid FROM d{table.number} WHERE {same}live = 1 AND uuid != ?", values).fetchone()
+        if other is not None and not replaces:
+            raise NotRestored(type_, uuid, self._registry.live(table, other[0]))
+        if other is not None:
+            self._run(
+                f"UPDATE d{table.number} SET live = ? WHERE {same}live = 1 AND uuid != ?", (self._now(table), *values)
+            )
+        self._run(f"UPDATE d{table.number} SET live = 1 WHERE uuid = ?", (uuid.bytes,))
 
     def _imply(self, key: str, given: Mapping[str, KeyValue], value: KeyValue) -> None:
         known = self._registry.implied(key, given)
@@ -165,7 +226,10 @@ class Writer:
         part = self._word(new.part)
         if new.live and new.replaces:
             where = "".join(f"{name} = ? AND " for name in table.columns)
-            self._run(f"UPDATE d{table.number} SET live = 0 WHERE {where}part = ? AND live = 1", (*values, part))
+            self._run(
+                f"UPDATE d{table.number} SET live = ? WHERE {where}part = ? AND live = 1",
+                (self._now(table), *values, part),
+            )
         writing = 0
         if new.writing is not None:
             how = new.writing
@@ -178,7 +242,7 @@ class Writer:
         row = self._run(
             f"INSERT INTO d{table.number} (part, live, uuid, writing, written_at, written_by, metadata{columns}) "
             f"VALUES (?, ?, ?, ?, ?, ?, ?{marks}) ON CONFLICT DO NOTHING",
-            (part, int(new.live), new.uuid.bytes, writing, new.written_at, by, metadata, *values),
+            (part, 1 if new.live else self._now(table), new.uuid.bytes, writing, new.written_at, by, metadata, *values),
         )
         if row.rowcount == 0:
             raise DatasetTaken(new, self._registry.in_the_way(table, new, part))
@@ -238,7 +302,7 @@ class Writer:
         if not wcs or table is None:
             return
         row = self._run(f"SELECT id FROM d{table.number} WHERE uuid = ? AND part = 0", (uuid.bytes,)).fetchone()
-        outline = None if row is None else self._outlines.get(table.number, {}).get(row[0])
+        outline = None if row is None else self._outline(table, row[0])
         holders = self._run(
             "SELECT type, composite FROM pin WHERE leaf = ? AND component = ? AND uuid = ?", (leaf, wcs, uuid.bytes)
         ).fetchall()
@@ -250,6 +314,10 @@ class Writer:
                 footprints.remove(self._connection, number, [composite])
             else:
                 self._outlines.setdefault(number, {})[composite] = outline
+
+    def _outline(self, table: Table, number: int) -> bytes | None:
+        new = self._outlines.get(table.number, {}).get(number)
+        return new or footprints.outlines_of(self._connection, table.number, [number]).get(number)
 
 
 def _bytes(uuid: UUID | None) -> bytes | None:

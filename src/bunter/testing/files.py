@@ -11,7 +11,8 @@ from typing import Any
 import xxhash
 
 from ..errors import BunterError, IntegrityError
-from ..files.interface import StoredFile, WritableFiles
+from ..files.interface import ClosableSource, StoredFile, WritableFiles
+from ..formats.interface import Range
 from .refusals import refusal
 
 __all__ = ["FilesTests"]
@@ -48,6 +49,7 @@ class FilesTests:
         draft.stream.write(content)
         published = draft.publish(lambda _: False)
         files.sync()
+        draft.settle()
         return StoredFile(published, True, draft.size, None, draft.checksum, {})
 
     def content(self, files: WritableFiles, file: StoredFile) -> bytes:
@@ -134,6 +136,17 @@ class FilesTests:
                 draft.drop()
             files.sync()
             assert self.everything(files) == before
+
+    def test_a_file_that_is_settled_is_all_there_is(self, tmp_path: Path) -> None:
+        """Nothing marks it any more; settling twice is no fault, and its content stays."""
+        files = self.files(tmp_path)
+        draft = files.draft("a/b.bin")
+        draft.stream.write(_TEXT)
+        draft.publish(lambda _: False)
+        draft.settle()
+        draft.settle()
+        assert self.everything(files) == {"a", "a/b.bin"}
+        assert self.content(files, StoredFile("a/b.bin", True, draft.size, None, draft.checksum, {})) == _TEXT
 
     def test_a_taken_name_gets_the_next_mark(self, tmp_path: Path) -> None:
         """Whether a file has it or somebody speaks for it; nothing is overwritten."""
@@ -235,6 +248,30 @@ class FilesTests:
             else:
                 assert bytes(source.read_range(offset, length, checksum)) == _TEXT[offset : offset + length]
         source.close()
+
+    def test_damage_to_a_whole_is_noticed(self, tmp_path: Path) -> None:
+        """Wherever it is, and whatever is read of it: what was expected to be whole is verified whole."""
+        files = self.files(tmp_path)
+        file = self.store(files, "f", _TEXT)
+        for harmed in (False, True):
+            if harmed:
+                self.spoil(files, "f", _TEXT[:-1] + b"X")
+            for wanted in ([], [Range(10, 20), Range(40, 10)]):
+                source = files.open(file)
+
+                def whole(source: ClosableSource = source, wanted: list[Range] = wanted) -> bytes:
+                    source.expect(wanted.copy)
+                    found = bytes(source.read_range(10, 20))
+                    source.confirm()
+                    return found
+
+                if harmed:
+                    refusal(IntegrityError, whole)
+                    refusal(IntegrityError, source.check)
+                else:
+                    assert whole() == _TEXT[10:30]
+                    source.check()
+                source.close()
 
     def test_ranges_are_inside(self, tmp_path: Path) -> None:
         """Nothing is read short."""

@@ -43,7 +43,7 @@ class DatasetsInRegistry(RegistryUnderTest):
         assert registry.types() == {}
         assert registry.counts() == {}
         assert list(registry.everything()) == []
-        assert registry.purge([]) == []
+        assert registry.purge([]).records == []
         registry.apply([])
         registry.apply([Changes()])
         assert not Changes()

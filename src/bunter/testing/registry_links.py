@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from ..dataid import DataId
 from ..errors import BunterError, DataIdError
-from ..registry.interface import Changes, DatasetTaken, NewDataset, PathTaken, Precursor, Record
+from ..registry.interface import Changes, DatasetTaken, NewDataset, NotRestored, PathTaken, Precursor, Record
 from .refusals import refusal
 from .registry_examples import RegistryUnderTest, composite, dataset, one, pin_of, stored_file
 
@@ -82,7 +82,9 @@ class LinksInRegistry(RegistryUnderTest):
         registry.apply([Changes(trashed=[("raw", ours.uuid), ("raw", theirs.uuid), ("calexp", gone.uuid)])])
         stranger = Record("raw", DataId(one(9)), uuid4(), "", False, stored_file("stranger"), None, 0, "")
         other = Record("other", DataId(), uuid4(), "", False, None, None, 0, "")
-        assert registry.purge([*registry.everything(), stranger, other]) == [ours.file]
+        done = registry.purge([*registry.everything(), stranger, other])
+        assert {record.uuid for record in done.records} == {ours.uuid, theirs.uuid, gone.uuid}
+        assert done.files == [ours.file]
         assert {r.uuid for r in registry.everything()} == {kept.uuid, two.uuid, made.uuid}
         assert registry.by_uuid("raw", ours.uuid) is None
         assert not registry.path_taken("ours")
@@ -94,7 +96,7 @@ class LinksInRegistry(RegistryUnderTest):
         assert registry.precursors("calexp", gone.uuid) == []
         assert [r.uuid for r in registry.pinned_by("raw", one(1), None)] == [made.uuid]
         registry.apply([Changes(trashed=[("raw", two.uuid)])])
-        assert registry.purge(list(registry.everything())) == []
+        assert registry.purge(list(registry.everything())).files == []
         assert registry.files_at(["/ingested.fits"]) == {}
         registry.apply([Changes([dataset(one(2), file=stored_file("ours"))])])
         registry.close()
@@ -107,10 +109,123 @@ class LinksInRegistry(RegistryUnderTest):
         registry.apply([Changes([whole, part])])
         registry.apply([Changes(trashed=[("raw", whole.uuid)])])
         trashed = {record.part: record for record in registry.everything()}
-        assert registry.purge([trashed["wcs"]]) == [part.file]
+        assert registry.purge([trashed["wcs"]]).files == [part.file]
         assert [record.part for record in registry.everything()] == [""]
-        assert registry.purge([trashed[""]]) == [whole.file]
+        assert registry.purge([trashed[""]]).files == [whole.file]
         assert list(registry.everything()) == []
+        registry.close()
+
+    def test_what_is_in_the_trash(self, tmp_path: Path) -> None:
+        """Comes newest first by when it went there, whatever the clock says, and can be asked for by its data ID."""
+        registry = self.registry(tmp_path)
+        news = [dataset(one(visit, ccd), written_at=5) for visit in (1, 2) for ccd in ("N1", "N2")]
+        part = dataset(one(1, "N1"), part="wcs", uuid=news[0].uuid)
+        registry.apply([Changes([*news, part])])
+        assert registry.trashed("raw", {}) == registry.trashed("unknown", {}) == []
+        order = [2, 0, 3, 1]
+        for number in order:
+            registry.apply([Changes(trashed=[("raw", news[number].uuid)])])
+        found = self.again(registry).trashed("raw", {})
+        assert [record.uuid for record in found if not record.part] == [news[n].uuid for n in reversed(order)]
+        assert [record.part for record in found if record.uuid == news[0].uuid] == ["wcs", ""]
+        times = [record.trashed_at or 0 for record in found if not record.part]
+        assert sorted(set(times), reverse=True) == times
+        assert all(not record.live for record in found)
+        asked = registry.trashed("raw", {"visit": 2, "tract": 9})
+        assert [record.uuid for record in asked] == [news[3].uuid, news[2].uuid]
+        before = registry.trashed("raw", {}, before=times[2])
+        assert {record.uuid for record in before} == {news[2].uuid, news[0].uuid}
+        registry.apply([Changes([dataset(one(3))], trashed=[("raw", news[1].uuid)])])
+        assert registry.trashed("raw", {})[0].trashed_at == times[0]
+        registry.close()
+
+    def test_later_changes_trash_later(self, tmp_path: Path) -> None:
+        """Changes that are made visible together went to the trash in their order, too."""
+        registry = self.registry(tmp_path)
+        news = [dataset(one(1), replaces=True) for _ in range(4)]
+        registry.apply([Changes([new]) for new in news])
+        assert [record.uuid for record in registry.trashed("raw", {})] == [new.uuid for new in reversed(news[:3])]
+        registry.close()
+
+    def test_restoring(self, tmp_path: Path) -> None:
+        """A dataset comes back with its parts; what is in its place makes room, or is in the way; what is gone, too."""
+        registry = self.registry(tmp_path)
+        old, part = dataset(one(1)), dataset(one(1), part="wcs")
+        part.uuid = old.uuid
+        new = dataset(one(1), replaces=True)
+        registry.apply([Changes([old, part])])
+        registry.apply([Changes(trashed=[("raw", old.uuid)])])
+        registry.apply([Changes([new])])
+        error = refusal(NotRestored, registry.apply, [Changes([dataset(one(2))], restored=[("raw", old.uuid, False)])])
+        assert (error.type, error.uuid) == ("raw", old.uuid)
+        assert error.existing == registry.find("raw", one(1))
+        assert registry.find("raw", one(2)) is None
+        registry.apply([Changes(restored=[("raw", old.uuid, True)])])
+        record = registry.find("raw", one(1))
+        assert record is not None
+        assert (record.uuid, record.live, record.trashed_at, record.file) == (old.uuid, True, None, old.file)
+        assert [r.uuid for r in registry.trashed("raw", {})] == [new.uuid]
+        registry.apply([Changes(restored=[("raw", old.uuid, False)])])
+        registry.apply([Changes(trashed=[("raw", old.uuid)], restored=[("raw", new.uuid, False)])])
+        record = registry.find("raw", one(1))
+        assert record is not None
+        assert record.uuid == new.uuid
+        registry.purge(registry.trashed("raw", {}))
+        for type_, uuid in (("raw", old.uuid), ("raw", uuid4()), ("unknown", uuid4())):
+            assert refusal(NotRestored, registry.apply, [Changes(restored=[(type_, uuid, True)])]).existing is None
+        registry.close()
+
+    def test_restoring_repins(self, tmp_path: Path) -> None:
+        """Composites follow what comes back as they follow what is put; those in the trash stay as they were."""
+        registry = self.registry(tmp_path)
+        first, second = dataset(one(1)), dataset(one(1), replaces=True)
+        made, dead = composite(one(1), [pin_of("raw", first)]), composite(one(2), [pin_of("raw", first)])
+        registry.apply([Changes([first, made, dead])])
+        registry.apply(
+            [Changes([second], trashed=[("calexp", dead.uuid)], repins=[("raw", first.data_id, second.uuid)])]
+        )
+        changes = Changes(restored=[("raw", first.uuid, True)], repins=[("raw", first.data_id, first.uuid)])
+        registry.apply([changes])
+        assert [pin.uuid for pin in registry.pins("calexp", made.uuid)] == [first.uuid]
+        registry.apply([Changes(trashed=[("raw", first.uuid)])])
+        registry.apply([Changes(restored=[("raw", second.uuid, False)], repins=[("raw", first.data_id, second.uuid)])])
+        assert [pin.uuid for pin in registry.pins("calexp", made.uuid)] == [second.uuid]
+        assert [pin.uuid for pin in registry.pins("calexp", dead.uuid)] == [first.uuid]
+        registry.close()
+
+    def test_purging_what_is_pinned(self, tmp_path: Path) -> None:
+        """It stays, and who pins it is told, live or not; unless by force, after which the pin says where it was."""
+        registry = self.registry(tmp_path)
+        leaf, other = dataset(one(1), file=stored_file("leaf")), dataset(one(2), file=stored_file("other"))
+        made = composite(one(1), [pin_of("raw", leaf, place="")])
+        dead = composite(one(2), [pin_of("raw", other)])
+        registry.apply([Changes([leaf, other, made, dead])])
+        registry.apply([Changes(trashed=[("raw", leaf.uuid), ("raw", other.uuid), ("calexp", dead.uuid)])])
+        records = {record.uuid: record for record in registry.everything()}
+        assert [r.uuid for r in registry.pinning(records[leaf.uuid])] == [made.uuid]
+        assert [r.live for r in registry.pinning(records[other.uuid])] == [False]
+        assert registry.pinning(records[made.uuid]) == []
+        done = registry.purge([records[leaf.uuid], records[other.uuid]])
+        assert (done.records, done.files) == ([], [])
+        assert {record.uuid: [h.uuid for h in holders] for record, holders in done.kept} == {
+            leaf.uuid: [made.uuid], other.uuid: [dead.uuid],
+        }  # fmt: skip
+        done = registry.purge([records[dead.uuid], records[other.uuid]])
+        assert (len(done.records), done.kept, done.files) == (2, [], [other.file])
+        done = registry.purge([records[leaf.uuid], records[made.uuid]], force=True)
+        assert ([record.uuid for record in done.records], done.kept) == ([leaf.uuid], [])
+        assert [(pin.uuid, pin.place) for pin in registry.pins("calexp", made.uuid)] == [(leaf.uuid, "leaf")]
+        registry.close()
+
+    def test_pinning_a_part(self, tmp_path: Path) -> None:
+        """A part dataset is needed as that part alone; a whole for all of its parts."""
+        registry = self.registry(tmp_path)
+        uuid = uuid4()
+        news = [dataset(one(1), uuid=uuid, part=part) for part in ("", "wcs", "psf")]
+        made = composite(one(1), [pin_of("wcs", news[1], part="wcs")])
+        registry.apply([Changes([*news, made])])
+        needed = {r.part: [h.uuid for h in registry.pinning(r)] for r in registry.everything() if r.uuid == uuid}
+        assert needed == {"": [made.uuid], "wcs": [made.uuid], "psf": []}
         registry.close()
 
     # --- files ---------------------------------------------------------------------------------------------
@@ -130,18 +245,32 @@ class LinksInRegistry(RegistryUnderTest):
         registry.close()
 
     def test_files_ingested_in_place(self, tmp_path: Path) -> None:
-        """Are shared by datasets, told apart by case, and known as they were seen last."""
+        """Are shared by datasets, told apart by case, and known as they were seen last.
+
+        What was ingested before such a file was changed is still known as it was.
+        """
         registry = self.registry(tmp_path)
         first = stored_file("/data/A.fits", owned=False, modified=1, checksum=None, layout={"hdus": [1]})
-        seen = stored_file("/data/A.fits", owned=False, modified=2, checksum="11" * 16, size=20, layout={})
+        seen = stored_file("/data/A.fits", owned=False, modified=1, checksum="11" * 16, layout={})
+        changed = stored_file("/data/A.fits", owned=False, modified=2, checksum=None, layout={"hdus": [2]})
         news = [dataset(one(1), file=first), dataset(one(2), file=first), dataset(one(1), "flat", file=first)]
         lower = dataset(one(5), file=stored_file("/data/a.fits", owned=False))
         registry.apply([Changes([*news, lower])])
         assert [r.uuid for r in registry.datasets_of_file("/data/a.fits")] == [lower.uuid]
         assert {r.uuid for r in registry.datasets_of_file("/data/A.fits")} == {new.uuid for new in news}
         registry.apply([Changes([dataset(one(3), file=seen)])])
-        merged = stored_file("/data/A.fits", owned=False, modified=2, checksum="11" * 16, size=20, layout={"hdus": [1]})
+        merged = stored_file("/data/A.fits", owned=False, modified=1, checksum="11" * 16, layout={"hdus": [1]})
         assert registry.files_at(["/data/A.fits"]) == {"/data/A.fits": merged}
+        registry.apply([Changes([dataset(one(1), file=changed, replaces=True)])])
+        assert registry.files_at(["/data/A.fits"]) == {"/data/A.fits": changed}
+        assert [r.file for r in registry.datasets_of_file("/data/A.fits")] == [changed]
+        old = registry.by_uuid("raw", news[0].uuid)
+        assert old is not None
+        assert old.file == merged
+        assert registry.purge([old]).files == []
+        other = registry.by_uuid("raw", news[1].uuid)
+        assert other is not None
+        assert other.file == merged
         refusal(PathTaken, registry.apply, [Changes([dataset(one(4), file=stored_file("/data/A.fits"))])])
         registry.close()
 
@@ -152,9 +281,9 @@ class LinksInRegistry(RegistryUnderTest):
         news = [dataset(one(1, ccd), file=file) for ccd in ("N1", "N2", "N3")]
         registry.apply([Changes(news)])
         registry.apply([Changes(trashed=[("raw", news[0].uuid), ("raw", news[1].uuid)])])
-        assert registry.purge(list(registry.everything())) == []
+        assert registry.purge(list(registry.everything())).files == []
         registry.apply([Changes(trashed=[("raw", news[2].uuid)])])
-        assert registry.purge(list(registry.everything())) == [file]
+        assert registry.purge(list(registry.everything())).files == [file]
         registry.close()
 
     # --- parts ---------------------------------------------------------------------------------------------

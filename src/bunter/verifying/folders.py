@@ -1,0 +1,311 @@
+"""What lies in a repository's root: leftovers of writers that were killed, and files that nobody knows."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+from ..errors import BunterError
+from ..files.drafts import Leftover, is_draft, leftovers_in
+from ..repository import _OWN_FILES, DESCRIPTION, POLICY
+from ..repository import _inside as inside
+from .examined import Examined
+from .report import Report
+
+_TEMPORARY = re.compile(rf"(?:{re.escape(DESCRIPTION)}|{re.escape(POLICY)})\.part~[0-9a-f]{{16}}\Z")
+_OWN = frozenset({DESCRIPTION, *_OWN_FILES})
+_MOMENT = 0.05
+"""Seconds that a process which is just tidying up after itself may need."""
+_WRITING = 60
+"""Seconds after which a temporary file of a few lines is not being written any more."""
+_YOURS = "no dataset has it: it is your own, or another program's; Bunter leaves it alone"
+_EARLIER = "no dataset has it: an earlier Bunter may have left it; if none is at work any more, remove it yourself"
+_TOGETHER = 100
+"""Leftovers that are removed in one transaction."""
+
+
+@dataclass(slots=True)
+class _Folder:
+    """A folder as it was seen.
+
+    Attributes
+    ----------
+    path : str
+        Relative to the root, POSIX, with a slash at its end unless it is the root.
+    """
+
+    path: str
+    names: list[str]
+
+
+@dataclass(slots=True)
+class _Walk:
+    """What a walk has found.
+
+    Attributes
+    ----------
+    suspicious : list of str
+        Folders with files that the registry does not know.
+    aliases : list of (str, str)
+        Links to folders of the root: under which path they are, and to which they lead.
+    """
+
+    dead: list[Leftover] = field(default_factory=list)
+    suspicious: list[str] = field(default_factory=list)
+    aliases: list[tuple[str, str]] = field(default_factory=list)
+
+
+class Folders:
+    """Checks what lies in the root of one repository.
+
+    Parameters
+    ----------
+    examined : Examined
+        Whose root.
+    report : Report
+        Takes what is found.
+    repair : bool
+        Remove what writers that were killed have left.
+    """
+
+    def __init__(self, examined: Examined, report: Report, *, repair: bool) -> None:
+        self._examined = examined
+        self._audit = examined.audit
+        self._root = examined.root
+        self._report = report
+        self._repair = repair
+
+    def check(self) -> None:
+        """Walk over all folders of the root, links not followed, other repositories in it left out."""
+        walk = _Walk()
+        unknown: dict[str, set[str]] = {}
+        for folder in self._folders(walk):
+            names = self._unknown(folder, walk)
+            if names:
+                unknown[folder.path] = names
+        self._temporary()
+        if unknown:
+            # Whoever drops a file or publishes one does so within a moment.
+            time.sleep(_MOMENT)
+            for path, names in unknown.items():
+                self._unknown_still(path, names, walk)
+        if self._repair and walk.dead and self._examined.sound:
+            self._remove(walk)
+        else:
+            for leftover in walk.dead:
+                if os.path.lexists(leftover.draft):
+                    self._left(leftover, repaired=False)
+
+    # Looking
+
+    def _folders(self, walk: _Walk) -> Iterator[_Folder]:
+        waiting = [""]
+        while waiting:
+            path = waiting.pop()
+            seen = self._seen(path, waiting, walk)
+            if seen is not None:
+                yield seen
+
+    def _seen(self, path: str, waiting: list[str], walk: _Walk) -> _Folder | None:
+        names, inner = [], []
+        place = os.path.join(self._root, path)
+        try:
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        inner.append(f"{path}{entry.name}/")
+                        continue
+                    if entry.is_symlink() and os.path.isdir(entry.path):
+                        target = os.path.realpath(entry.path)
+                        if inside(target, self._root):
+                            walk.aliases.append((path + entry.name, os.path.relpath(target, self._root)))
+                        continue
+                    names.append(entry.name)
+        except FileNotFoundError:
+            # It was tidied away.
+            return None
+        except OSError as error:
+            self._report.add(
+                "cannot be read",
+                "warning",
+                f"what is in the folder was not looked at: {error.strerror}",
+                path=path or ".",
+            )
+            return None
+        if path and DESCRIPTION in names:
+            # Another repository, to be verified by itself.
+            return None
+        waiting += inner
+        return _Folder(path, names)
+
+    def _unknown(self, folder: _Folder, walk: _Walk) -> set[str]:
+        """Return the names in a folder that nobody knows; note the leftovers in it."""
+        names = [name for name in folder.names if folder.path or not (name in _OWN or _TEMPORARY.match(name))]
+        strange = self._strange(folder.path, names)
+        if not strange:
+            return set()
+        for leftover in self._leftovers(folder.path, folder.names):
+            strange.discard(os.path.basename(leftover.draft))
+            if leftover.published is not None:
+                strange.discard(os.path.basename(leftover.published))
+            if leftover.living:
+                self._report.add(
+                    "draft being written",
+                    "note",
+                    "a process is writing it, or may be",
+                    path=os.path.relpath(leftover.draft, self._root),
+                )
+            else:
+                walk.dead.append(leftover)
+        return {name for name in strange if not is_draft(name)}
+
+    def _strange(self, path: str, names: list[str]) -> set[str]:
+        known = self._audit.known([path + name for name in names])
+        return {name for name in names if path + name not in known}
+
+    def _leftovers(self, path: str, names: list[str]) -> list[Leftover]:
+        folder = os.path.join(self._root, path).rstrip(os.sep)
+        return list(leftovers_in(folder, names))
+
+    def _unknown_still(self, path: str, before: set[str], walk: _Walk) -> None:
+        """Report the files that are there still, and still unknown."""
+        try:
+            there = os.listdir(os.path.join(self._root, path))
+        except OSError:
+            return
+        strange = self._strange(path, [name for name in there if name in before])
+        if not strange:
+            return
+        for leftover in self._leftovers(path, there):
+            if leftover.published is not None:
+                strange.discard(os.path.basename(leftover.published))
+        for name in sorted(strange):
+            if walk.aliases and self._audit.known(list(self._paths(path + name, walk))):
+                # It is recorded under the name of a link to its folder.
+                continue
+            self._report.counts["unknown_files"] += 1
+            self._report.add(
+                "unknown file",
+                "note",
+                _EARLIER if name.startswith(".part~") else _YOURS,
+                path=path + name,
+            )
+
+    # What was left
+
+    def _left(self, leftover: Leftover, *, repaired: bool, what: str = "") -> None:
+        self._report.counts["leftovers"] += 1
+        published = leftover.published
+        also = "" if published is None else f", and gave it the name {os.path.relpath(published, self._root)} already"
+        if not what:
+            what = "it was removed" if repaired else "repair=True removes what no dataset needs"
+        self._report.add(
+            "leftover",
+            "warning",
+            f"a process that was killed has left it{also}; {what}",
+            path=os.path.relpath(leftover.draft, self._root),
+            repaired=repaired,
+        )
+
+    def _remove(self, walk: _Walk) -> None:
+        for start in range(0, len(walk.dead), _TOGETHER):
+            some = walk.dead[start : start + _TOGETHER]
+            if not self._locked(partial(self._remove_all, some, walk)):
+                return
+
+    def _locked(self, work: Callable[[], None]) -> bool:
+        """Do something within the registry's lock: what it knows then it knows for as long as that takes."""
+        try:
+            self._examined.registry.apply([], work)
+        except BunterError as error:
+            self._report.add("not repaired", "error", f"{error}")
+            return False
+        return True
+
+    def _remove_all(self, some: list[Leftover], walk: _Walk) -> None:
+        for found in some:
+            folder = os.path.dirname(found.draft)
+            try:
+                # As it is now: the writer may have come back to life, or been tidied up after.
+                again = {leftover.draft: leftover for leftover in leftovers_in(folder, os.listdir(folder))}
+                leftover = again.get(found.draft)
+                if leftover is None or leftover.living:
+                    continue
+                what = "it was removed"
+                if leftover.published is not None:
+                    paths = self._paths(os.path.relpath(leftover.published, self._root).replace(os.sep, "/"), walk)
+                    if any(self._examined.registry.path_taken(path) for path in paths):
+                        what = "the dataset is recorded, so that only the name of the draft was removed"
+                    else:
+                        os.unlink(leftover.published)
+                        what = "both were removed"
+                os.unlink(leftover.draft)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                self._left(found, repaired=False, what=f"it cannot be removed: {error.strerror}")
+                continue
+            self._left(leftover, repaired=True, what=what)
+            self._tidy(folder)
+
+    @staticmethod
+    def _paths(path: str, walk: _Walk) -> set[str]:
+        """Return all paths below the root under which a file can be recorded: through links to its folder, too."""
+        found = {path}
+        waiting = list(found)
+        while waiting and len(found) < 1000:
+            path = waiting.pop()
+            for link, target in walk.aliases:
+                if target == "." or path.startswith(f"{target}/"):
+                    other = f"{link}/{path if target == '.' else path[len(target) + 1 :]}"
+                    if other not in found and len(other) < 4096:
+                        found.add(other)
+                        waiting.append(other)
+        return found
+
+    def _tidy(self, folder: str) -> None:
+        """Remove a folder that held nothing but what was left, and those above it that hold nothing but it."""
+        with contextlib.suppress(OSError):
+            while folder != self._root:
+                os.rmdir(folder)
+                folder = os.path.dirname(folder)
+
+    # Temporary files of the description and the policy
+
+    def _temporary(self) -> None:
+        if self._repair and self._temporary_names():
+            # Whoever writes these holds the registry's lock, so that nobody does while we hold it.
+            self._locked(self._remove_temporary)
+            return
+        for name in self._temporary_names():
+            try:
+                age = time.time() - os.lstat(os.path.join(self._root, name)).st_mtime
+            except FileNotFoundError:
+                continue
+            if age > _WRITING:
+                self._left_temporary(name, repaired=False)
+            else:
+                self._report.add(
+                    "draft being written", "note", "a process is writing it, or was killed just now", path=name
+                )
+
+    def _temporary_names(self) -> list[str]:
+        return sorted(name for name in os.listdir(self._root) if _TEMPORARY.match(name))
+
+    def _remove_temporary(self) -> None:
+        for name in self._temporary_names():
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(self._root, name))
+                self._left_temporary(name, repaired=True)
+
+    def _left_temporary(self, name: str, *, repaired: bool) -> None:
+        self._report.counts["leftovers"] += 1
+        what = "it was removed" if repaired else "repair=True removes it"
+        self._report.add(
+            "leftover", "warning", f"a process that was killed has left it; {what}", path=name, repaired=repaired
+        )
