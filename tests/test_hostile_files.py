@@ -112,6 +112,8 @@ LIES = {
     "a list of less than nothing": ("FitsTable", padded(table(8, 1, "1PJ(5)", heap=16) + struct.pack(">ii", -5, 8) + bytes(16))),
     "10^12 pixels in a tile": ("FitsImage", tile(10**6, gzip.compress(bytes(99)))),
     "6 GB in a tile": ("FitsImage", tile(40_000, gzip.compress(bytes(99)))),
+    "10^12 fields": ("FitsImage", tile(10, gzip.compress(bytes(400))).replace(b"TFIELDS =                    1", b"TFIELDS =        1000000000000")),
+    "10^12 axes": ("FitsImage", tile(10, gzip.compress(bytes(400))).replace(b"ZNAXIS  =                    2", b"ZNAXIS  =        1000000000000")),
     "HDF5": ("FitsImage", b"\x89HDF\r\n\x1a\n" + bytes(3000)),
     "ASDF": ("FitsImage", b"#ASDF 1.0.0\n%YAML 1.1\n--- {x: !!python/object:os.system [x]}\n"),
     "NPZ": ("Npy", b"PK\x03\x04" + bytes(3000)),

@@ -20,6 +20,7 @@ from bunter.errors import DatasetExistsError
 from bunter.names import DatasetName
 from bunter.templates import Template
 from bunter.where import parse
+from bunter.words import shown
 
 POLICY = """
 keys: {v: int, w: int, s: str, t: str, x: float}
@@ -189,7 +190,7 @@ def check_name(world: World, r: Random) -> None:
     with suppress(BunterError):
         r.choice(calls)()
     parsed = DatasetName.parse(given)
-    need(DatasetName.parse(str(parsed)) == parsed or parsed.stage == "", f"{given!r} becomes {str(parsed)!r}")
+    need(DatasetName.parse(str(parsed)) == parsed or parsed.stage == "", f"{shown(given)} becomes {str(parsed)!r}")
 
 
 def check_data_id(world: World, r: Random) -> None:
@@ -224,10 +225,10 @@ def check_data_id(world: World, r: Random) -> None:
     try:
         ref = butler.put(content, type_, given)
     except DatasetExistsError:
-        need(butler.exists(type_, given), f"{given!r} exists and does not exist")
+        need(butler.exists(type_, given), f"{shown(given)} exists and does not exist")
         raise
     world.note(type_, ref.data_id, content)
-    need(butler.get(type_, given) == content, f"{given!r} does not come back")
+    need(butler.get(type_, given) == content, f"{shown(given)} does not come back")
 
 
 def _ingest(world: World, r: Random, type_: str, given: Any, content: Any) -> None:
@@ -259,7 +260,7 @@ def _ingest(world: World, r: Random, type_: str, given: Any, content: Any) -> No
             os.unlink(path)
     for ref in done:
         world.note(type_, ref.data_id, content)
-        need(ref.get() == content, f"{given!r} does not come back after its ingest")
+        need(ref.get() == content, f"{shown(given)} does not come back after its ingest")
 
 
 def check_template(world: World, r: Random) -> None:
@@ -279,12 +280,12 @@ def check_template(world: World, r: Random) -> None:
                 continue
             _check_path(written)
             back = made.match(written, {key: _kind(values[key]) for key in values})
-            need(back is not None, f"{given!r}: {written!r} does not match")
-            need(made.format(back) == written, f"{given!r}: {written!r} reads as {back}")
+            need(back is not None, f"{shown(given)}: {written!r} does not match")
+            need(made.format(back) == written, f"{shown(given)}: {written!r} reads as {back}")
             exact = {key: (type(value).__name__, value) for key, value in back.items()}
-            need(seen.setdefault(written, exact) == exact, f"{given!r}: two values share {written!r}")
+            need(seen.setdefault(written, exact) == exact, f"{shown(given)}: two values share {written!r}")
             for key, value in back.items():
-                need(_same(value, values[key]), f"{given!r}: {key}={values[key]!r} comes back as {value!r}")
+                need(_same(value, values[key]), f"{shown(given)}: {key}={values[key]!r} comes back as {value!r}")
     finally:
         known = (
             made
@@ -332,11 +333,11 @@ def check_expression(world: World, r: Random) -> None:
         if parsed.names <= row.keys():
             parsed.check({"v": "int", "s": "str", "x": "float"})
             clause, values = parsed.to_sql(lambda key: f'"{key}"')
-            need(all(isinstance(value, int | float | str) for value in values), f"{given!r} binds {values}")
+            need(all(isinstance(value, int | float | str) for value in values), f"{shown(given)} binds {values}")
             world.database.execute("DELETE FROM d")
             world.database.execute("INSERT INTO d VALUES (?, ?, ?)", tuple(row.values()))
             asked = bool(world.database.execute(f"SELECT 1 FROM d WHERE {clause}", values).fetchall())
-            need(asked == parsed.evaluate(row), f"{given!r} of {row}: SQLite says {asked}")
+            need(asked == parsed.evaluate(row), f"{shown(given)} of {row}: SQLite says {asked}")
         else:
             parsed.evaluate(row)
 

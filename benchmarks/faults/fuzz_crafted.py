@@ -279,6 +279,12 @@ CRAFTED: dict[str, tuple[str, Callable[[], bytes]]] = {
         lambda: tiles((40_000, 40_000), (40_000, 40_000), 1, gzip.compress(bytes(1000))),
     ),
     "a tile that expands to 1 GB": ("FitsImage", lambda: tiles((10, 10), (10, 10), 1, gz(b"", 2 << 30))),
+    "10^12 fields in a compressed image": (
+        "FitsImage",
+        lambda: tiles((10, 10), (10, 10), 1, gzip.compress(bytes(400))).replace(
+            b"TFIELDS =                    1", b"TFIELDS =        1000000000000"
+        ),
+    ),
     "RICE of nothing": ("FitsImage", lambda: tiles((1000, 1000), (1000, 1000), 1, b"\0\0\0\0abc", "RICE_1")),
     "HCOMPRESS of nothing": (
         "FitsImage",

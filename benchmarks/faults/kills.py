@@ -160,7 +160,8 @@ class Round:
     def _together(
         self, chosen: random.Random, new: int, name: str, notes: list[int], value: dict[str, Any]
     ) -> tuple[str, Changes, Callable[[Butler], Any]]:
-        visits = [new * 10 + i for i in range(chosen.randrange(1, 5))]
+        # Apart from the numbers that single puts get.
+        visits = [10**9 + new * 10 + i for i in range(chosen.randrange(1, 5))]
         changes: Changes = {note(visit): put({**value, "visit": visit}) for visit in visits}
         gone = chosen.choice(notes) if notes and chosen.random() < 0.5 else None
         if gone is not None:

@@ -122,8 +122,10 @@ class _Search:
             outer = name.with_component(())
         self._sources = list(_sources(context, outer, (), set()))
         self._keys = context.planner.keys(name) if among is None else among.keys
-        self._is_stored = not name.component and str(outer) in context.definitions.types and isinstance(
-            context.definitions.find(outer), StoredType
+        self._is_stored = (
+            not name.component
+            and str(outer) in context.definitions.types
+            and isinstance(context.definitions.find(outer), StoredType)
         )
 
     def run(self) -> Relation:

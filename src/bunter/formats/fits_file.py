@@ -129,6 +129,13 @@ class FitsFile:
         """Return the byte ranges of headers and data, or None if the file is read whole."""
         return None if self.whole else hdu_ranges([self.hdus[i] for i in indices], header, data)
 
+    def _check_counts(self, index: int) -> None:
+        cards = self.cards(index)
+        for key, most in _MOST.items():
+            count = cards.integer(key, 0)
+            if count is not None and not 0 <= count <= most:
+                raise FormatError(f"{self.name}: HDU {index}: {key} = {count} is no number of them; at most {most}")
+
     @contextmanager
     def astropy(self, index: int, lazily: bool = False) -> Iterator[Any]:
         """Open one HDU with astropy, as the only extension of a file.
@@ -141,6 +148,7 @@ class FitsFile:
         from astropy.io import fits
 
         hdu = self.hdus[index]
+        self._check_counts(index)
         header = bytes(self.header(index))
         header = header.ljust(-(-len(header) // BLOCK) * BLOCK)
         if hdu.offset == 0 and hdu.kind != "other":
@@ -164,6 +172,9 @@ class FitsFile:
                     f"{self.name}: HDU {index} cannot be read: {type(error).__name__}: {error}"
                 ) from error
 
+
+_MOST = {"TFIELDS": 9999, "ZNAXIS": 999, "NAXIS": 999, "WCSAXES": 999}
+"""What headers count, and how many there may be: astropy counts along, however long that takes."""
 
 EMPTY_PRIMARY = format_cards([Card("SIMPLE", True), Card("BITPIX", 8), Card("NAXIS", 0), Card("EXTEND", True)])
 """The header of a primary HDU without data."""
