@@ -25,6 +25,7 @@ import platform
 import signal
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ from typing import Any
 # these last; it locks; it opens a file that is there for writing.
 WRITE, NAME, ATTRIBUTE, SYNC, LOCK, OPEN = "write", "name", "attribute", "sync", "lock", "open"
 CHANGING = frozenset({WRITE, NAME, ATTRIBUTE})
+_PATIENCE = 120.0
+"""Seconds."""
 ALL = CHANGING | {SYNC, LOCK, OPEN}
 
 # Arguments: d folder of the next path, p path, f open file, s text, n number, o flags of open, x mode, _ not told.
@@ -364,6 +367,11 @@ def _run(
             os._exit(code)
     os.close(writing)
     tracer = _Tracer(pid, within, kinds, decide, watch)
+    # A child that stands still for ever is an error of this module, or what is looked for.
+    late = threading.Event()
+    watchdog = threading.Timer(_PATIENCE, _end_late, (pid, late))
+    watchdog.daemon = True
+    watchdog.start()
     try:
         tracer.follow()
         with os.fdopen(reading, "rb", closefd=False) as pipe:
@@ -376,6 +384,10 @@ def _run(
         os.close(reading)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, _WALL)
+        watchdog.cancel()
+        watchdog.join()
+    if late.is_set():
+        raise TimeoutError(f"the child did not end within {_PATIENCE} s")
     trace = tracer.trace
     if data:
         # Our own child wrote this.
@@ -391,6 +403,12 @@ def _run(
     elif not trace.killed:
         raise RuntimeError("the child ended without a word")
     return trace
+
+
+def _end_late(pid: int, late: threading.Event) -> None:
+    late.set()
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 class _Tracer:
@@ -463,6 +481,9 @@ class _Tracer:
             with contextlib.suppress(ProcessLookupError, ChildProcessError):
                 self._stop_and_detach(tid)
         _ptrace(_DETACH, self.pid, 0, 0)
+        # A thread that was about to end may have taken its stop for all of them.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGCONT)
 
     def _stop_and_detach(self, tid: int) -> None:
         _libc.syscall(ctypes.c_long(_TGKILL[platform.machine()]), self.pid, tid, int(signal.SIGSTOP))
