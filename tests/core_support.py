@@ -269,6 +269,13 @@ def pair_policy(python: str, extra: str = "", components: str = "{wcs: wcs, cali
     return WCS_AND_CALIB + f"  pair: {{python: {HERE}.{python}, composite: {components}{extra}}}\n"
 
 
+def trash_policy() -> str:
+    """Return a policy with that composite, one around it, and something that can be made from it."""
+    return pair_policy("Pair") + (
+        '  outer: {composite: {both: pair}}\n  coadd: {python: dict, storage: Json, template: "coadd/{tract:d}.json"}\n'
+    )
+
+
 FRAMES = f"""
 datasets:
   calexp:sfm:

@@ -25,11 +25,9 @@ from bunter import (
 )
 from bunter.files.drafts import is_draft
 from bunter.purging import seconds_of
-from tests.core_support import FRAMES, ID, Pair, World, frame, making_world, pair_policy, write_json
+from tests.core_support import FRAMES, ID, Pair, World, frame, making_world, trash_policy, write_json
 
-POLICY = pair_policy("Pair") + (
-    '  outer: {composite: {both: pair}}\n  coadd: {python: dict, storage: Json, template: "coadd/{tract:d}.json"}\n'
-)
+POLICY = trash_policy()
 
 
 @pytest.fixture

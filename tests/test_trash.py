@@ -23,11 +23,9 @@ from bunter import (
     Trashed,
     sky,
 )
-from tests.core_support import FRAMES, ID, TRACT_ID, Pair, World, frame, making_world, pair_policy, raised, write_json
+from tests.core_support import FRAMES, ID, TRACT_ID, Pair, World, frame, making_world, raised, trash_policy, write_json
 
-POLICY = pair_policy("Pair") + (
-    '  outer: {composite: {both: pair}}\n  coadd: {python: dict, storage: Json, template: "coadd/{tract:d}.json"}\n'
-)
+POLICY = trash_policy()
 
 
 @pytest.fixture

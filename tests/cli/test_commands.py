@@ -10,10 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from bunter import Butler, RepositoryArgs
-from bunter.cli.commands import bunter
 
 POLICY = """\
 keys: {visit: int, ccd: str, tract: int}
@@ -29,20 +28,6 @@ datasets:
 """
 
 Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("BUNTER_REPO", raising=False)
-
-    def call(*words: str) -> Result:
-        result = CliRunner().invoke(bunter, words)
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
-
-    return call
 
 
 @pytest.fixture

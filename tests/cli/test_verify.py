@@ -11,28 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from bunter import Butler, RepositoryArgs
-from bunter.cli.commands import bunter
 
 POLICY = 'keys: {visit: int}\ndatasets: {note: {python: dict, storage: Json, template: "notes/{visit:d}.json"}}'
 
 Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("BUNTER_REPO", raising=False)
-
-    def call(*words: str) -> Result:
-        result = CliRunner().invoke(bunter, words)
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
-
-    return call
 
 
 @pytest.fixture
