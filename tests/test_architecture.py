@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 HEAVY = {"astropy", "matplotlib", "numpy", "pandas", "pyarrow", "pydantic", "rich", "scipy"}
 LONGEST = 600
 
-BOTTOM = {"errors", "words"}
+BOTTOM = {"errors", "values", "words"}
 SHARED = BOTTOM | {"choices", "components", "dataid", "names", "templates"}
 
 
@@ -97,11 +97,13 @@ def imports_of_room(room: str) -> dict[str, set[str]]:
 ONLY = {
     "errors": set(),
     "words": set(),
-    "names": {"errors", "words"},
-    "dataid": {"errors", "words"},
-    "components": {"names"},
-    "templates": {"dataid", "errors", "words"},
-    "where": {"dataid", "errors", "words"},
+    "values": set(),
+    "names": BOTTOM,
+    "dataid": BOTTOM,
+    "components": {"names", "values"},
+    "matching": BOTTOM | {"dataid"},
+    "templates": BOTTOM | {"dataid", "matching"},
+    "where": BOTTOM | {"dataid"},
     "sky": SHARED,
     "exposure": SHARED,
     "files": SHARED | {"formats.interface"},

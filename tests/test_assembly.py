@@ -234,6 +234,32 @@ def test_functions_as_types():
     assert build(lambda wcs: ("made of", wcs), {"wcs": 1}) == ("made of", 1)
 
 
+def test_a_class_that_is_changed_is_looked_at_again():
+    """What a constructor takes is remembered, as long as it is the same one."""
+
+    class Changing:
+        def __init__(self, wcs):
+            self.held = {"wcs": wcs}
+
+    def other(self, calib):
+        self.held = {"calib": calib}
+
+    values = {"wcs": 1}
+    assert [build(Changing, values).held for _ in range(2)] == [values, values]
+    Changing.__init__ = other
+    assert build(Changing, {"calib": 2}).held == {"calib": 2}
+
+
+def test_what_makes_objects_need_not_be_hashable():
+    class Maker:
+        __hash__ = None
+
+        def __call__(self, wcs):
+            return [wcs]
+
+    assert build(Maker(), {"wcs": 1}) == [1]
+
+
 def test_a_cutout_is_told_where_it_lies():
     class Cut(Declaring):
         origin = (0, 0)

@@ -23,6 +23,7 @@ from bunter import (
     ParameterError,
     RepositoryError,
 )
+from bunter.dataid import DataId
 from tests.core_support import (
     FRAMES,
     HERE,
@@ -1190,3 +1191,28 @@ def test_the_absence_of_an_optional_component_in_a_nested_composite_counts(world
     with pytest.raises(AssemblyError, match=r"trio.note differs from note, which is there"):
         butler.put({"head": {}, "trio": {"wcs": {}, "calib": {}, "note": None}}, "outer", ID)
     butler.put({"head": {}, "trio": {"wcs": {}, "calib": {}, "note": {"n": 1}}}, "outer", ID)
+
+
+def test_a_composite_of_very_many_files(world: World) -> None:
+    """More than wait for the disk at once; some of the names are taken by files that nobody knows."""
+    policy = """
+keys: {visit: int, ccd: int}
+datasets:
+  image: {python: dict, storage: Json, template: "{visit:d}/{ccd:d}.json"}
+  night: {composite: {images: {datasetType: image, subset: true}}, keys: [visit]}
+"""
+    butler = world.butler("b", policy, durability="full")
+    root = Path(butler.put({"n": 0}, "image", visit=0, ccd=0).uri or "").parent.parent
+    (root / "1").mkdir()
+    for ccd in (0, 149):
+        (root / f"1/{ccd}.json").write_text("mine")
+    members = {DataId({"visit": 1, "ccd": ccd}): {"n": ccd} for ccd in range(150)}
+    ref = butler.put({"images": members}, "night", visit=1)
+    for got in (ref.get(), world.reader("b").get("night", visit=1)):
+        assert list(got["images"]) == [{"n": ccd} for ccd in range(150)]
+    assert sorted(os.listdir(root / "1"))[:3] == ["0.json", "0~2.json", "1.json"]
+    assert len(os.listdir(root / "1")) == 152
+    assert (root / "1/0.json").read_text() == (root / "1/149.json").read_text() == "mine"
+    assert not [name for name in os.listdir(root / "1") if ".part~" in name]
+    stored = world.reader("b").get("night", visit=1)["images"]
+    assert stored.data_ids == list(members)

@@ -179,6 +179,16 @@ def test_float_keys(butler: Butler) -> None:
     assert butler.get("temperature", kelvin=77) == {"t": 77.0}
 
 
+def test_the_columns_of_a_table_have_the_types_of_the_keys(butler: Butler) -> None:
+    butler.put({"t": 1}, "temperature", kelvin=4.2)
+    assert butler.query("temperature").to_table()["kelvin"].dtype.kind == "f"
+    table = butler.query("wcs").to_table()
+    assert [table[name].dtype.kind for name in ("visit", "ccd")] == ["i", "U"]
+    assert list(table["ccd"]) == ["N3", "S1"] * 3
+    table["visit"][0] = 5
+    assert butler.query("wcs").to_table()["visit"][0] == 1
+
+
 # Composites
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import threading
 from collections.abc import Iterator
@@ -419,3 +420,66 @@ def test_exact_follows_what_is_put_by_its_own_name_inside(butler: Butler) -> Non
         butler.put({"n": 2}, "wcs", ID, replace=True)
         assert butler.get("pair", ID, resolve="exact") == Pair({"n": 2}, {"z": 1})
     assert butler.get("pair", ID, resolve="exact") == Pair({"n": 2}, {"z": 1})
+
+
+def test_paths_that_differ_in_case_only(world: World) -> None:
+    """They count as one, also for what is put in one transaction."""
+    policy = 'keys: {name: str}\ndatasets:\n  note: {python: dict, storage: Json, template: "note-{name:s}.json"}\n'
+    butler = world.butler("b", policy)
+    with butler.transaction():
+        refs = [butler.put({"n": n}, "note", name=name) for n, name in enumerate(("a", "A", "b"))]
+        assert [butler.get("note", name=name)["n"] for name in ("a", "A", "b")] == [0, 1, 2]
+    assert [str(ref.uri).rpartition("/")[2] for ref in refs] == ["note-a.json", "note-A~2.json", "note-b.json"]
+    assert [ref.get() for ref in refs] == [{"n": 0}, {"n": 1}, {"n": 2}]
+
+
+def test_files_are_durable_before_they_have_names_and_folders_at_the_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not os.path.isdir("/proc/self/fd"):
+        pytest.skip("names of open files are looked up in /proc")
+    butler = world.butler("b", POLICY, durability="full")
+    butler.put({"n": 0}, "conf", visit=0)
+    root = str(butler._current().need_output().root)
+    seen: list[str] = []
+    sync, link = os.fsync, os.link
+
+    def fsync(place: int) -> None:
+        seen.append(f"sync {os.path.relpath(os.readlink(f'/proc/self/fd/{place}'), root).partition('.part~')[0]}")
+        sync(place)
+
+    def named(source: str, place: str, **options: Any) -> None:
+        seen.append(f"name {os.path.relpath(place, root)}")
+        link(source, place, **options)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "link", named)
+    with butler.transaction():
+        for visit in (1, 2):
+            butler.put({"n": visit}, "conf", visit=visit)
+        assert seen == ["sync conf/", "name conf/1.json", "sync conf/", "name conf/2.json"]
+    assert seen[4:] == ["sync conf"]
+    seen.clear()
+    butler.put(Pair({"n": 1}, {"z": 1}), "pair", ID)
+    assert [what.partition(" ")[0] for what in seen[:4]] == ["sync", "sync", "name", "name"]
+    assert sorted(seen[4:]) == ["sync .", "sync calib", "sync wcs"]
+
+
+def test_many_puts_and_other_changes_in_one(world: World, butler: Butler) -> None:
+    """What follows each other is recorded together where it may be, and in its order."""
+    with butler.transaction():
+        for visit in range(50):
+            butler.put({"n": visit}, "conf", visit=visit)
+        butler.put(Pair({"n": 1}, {"z": 1}), "pair", ID)
+        butler.put({"n": 2}, "wcs", ID, replace=True)
+        for visit in range(40):
+            butler.put({"n": visit + 100}, "conf", visit=visit, replace=True)
+        butler.delete("conf", visit=49)
+        for visit in range(60, 90):
+            butler.put({"n": visit}, "conf", visit=visit)
+    other = world.reader("a")
+    expected = {visit: visit + 100 if visit < 40 else visit for visit in (*range(49), *range(60, 90))}
+    assert {ref.data_id["visit"]: ref.get()["n"] for ref in other.query("conf")} == expected
+    assert other.get("pair", ID) == Pair({"n": 2}, {"z": 1})
+    assert len(butler.trashed("conf")) == 41
+    assert other.verify().ok

@@ -207,6 +207,8 @@ def test_numbers_said_very_often(butler, tmp_path, monkeypatch):
 
 def test_memory_that_is_not_there(butler, tmp_path, monkeypatch):
     butler.put({"a": 1}, "Json", v=1)
+    # What the registry has in JSON is known by then.
+    assert butler.get("Json", v=1) == {"a": 1}
 
     def exhausted(*_: Any) -> None:
         raise MemoryError("not enough")

@@ -81,6 +81,18 @@ def test_order():
     assert all(isinstance(data_id, DataId) and list(data_id) == ["a", "b"] for data_id in ordered(relation).data_ids())
 
 
+def test_rows_as_a_registry_lists_them_are_ordered_alike():
+    rows = [(2, "x"), (10, "y"), (1, "y"), (1, "B")]
+    given = list(rows)
+    relation = Relation(("a", "b"), set(rows), given)
+    for order_by in ([], [("b", True), ("a", False)]):
+        assert ordered(relation, order_by) == ordered(Relation(("a", "b"), set(rows)), order_by)
+    found = ordered(relation)
+    del found.rows[1:]
+    assert given == rows
+    assert relation == Relation(("a", "b"), set(rows))
+
+
 # The finder
 
 POLICY = """
@@ -196,6 +208,15 @@ def test_what_a_transaction_has_deleted_is_not_found(tmp_path):
     found = context.finder.relation(DatasetName.parse("pair"), {})
     assert {row[found.keys.index("visit")] for row in found.rows} <= in_parent
     overlay.registry.close()
+    opened.close()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_row_is_listed_once(tmp_path, seed):
+    opened, context = filled(tmp_path, seed)
+    for text in NAMES:
+        relation = context.finder.relation(DatasetName.parse(text), {})
+        assert relation.listed is None or sorted(relation.listed) == sorted(relation.rows), text
     opened.close()
 
 

@@ -743,6 +743,22 @@ def test_rows_that_lead_nowhere(world: World, night: Butler) -> None:
     assert not report.ok
 
 
+def test_pins_of_other_rows(world: World, night: Butler) -> None:
+    """Pins name rows and UUIDs; both are of the same dataset, which is not in the trash."""
+    root = world.folder / "night"
+    night.put({"seeing": 2.0}, "weather", visit=2)
+    assert night.verify().ok
+    for statement in (
+        "UPDATE pin SET leaf = 2 WHERE component = (SELECT id FROM word WHERE text = 'weather')",
+        "UPDATE pin SET leaf = 1, uuid = randomblob(16) WHERE component = (SELECT id FROM word WHERE text = 'weather')",
+        "UPDATE pin SET leaf = 77, leaf_type = 1",
+    ):
+        changed_by_hand(root, statement)
+        report = verify(root)
+        assert any("that the table pin has, but" in finding.message for finding in report.findings), str(report)
+        assert not report.ok
+
+
 def test_values_that_make_no_sense(world: World, night: Butler) -> None:
     changed_by_hand(world.folder / "night", "UPDATE file SET size = 'many' WHERE path LIKE 'zero%'")
     report = verify(world.folder / "night")

@@ -329,7 +329,7 @@ def registry_bytes(row: Row) -> None:
     def whole(parts: int, butler: Butler, visit: int) -> None:
         butler.put({f"part{n}": {"visit": visit, "n": n} for n in range(parts)}, "whole", visit=visit)
 
-    three, six = (grown(run, composite_policy(n), count // 2, partial(whole, n)) for n in (len(PARTS), 2 * len(PARTS)))
+    three, six = (grown(run, composite_policy(n), count, partial(whole, n)) for n in (len(PARTS), 2 * len(PARTS)))
     pin = (six - three) / 3 - single
     pixels = np.zeros((8, 8), "f4")
     small = Exposure(pixels)

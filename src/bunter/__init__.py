@@ -6,8 +6,8 @@ data IDs and may sit in different repositories.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+# As that of `typing`, whose import would take longer than everything else here.
+TYPE_CHECKING = False
 
 __version__ = "0.1.0"
 
@@ -74,6 +74,8 @@ _PLACES = {
 }
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from .butler import Butler
     from .dataid import DataId
     from .errors import (
@@ -176,6 +178,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
     place = _PLACES.get(name)
     if place is None:
         raise AttributeError(f"module 'bunter' has no attribute {name!r}")

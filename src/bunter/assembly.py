@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, is_dataclass
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .components import declared_components, get_component, has_component, match_component, set_component
 from .dataid import DataId
@@ -13,7 +12,11 @@ from .definitions.calls import parse_call
 from .definitions.model import ComponentDefinition, CompositeType
 from .errors import AssemblyError, TrustError
 from .operations import ComponentDict
+from .values import dataclass, is_dataclass
 from .words import did_you_mean, listing
+
+if TYPE_CHECKING:
+    from inspect import Parameter
 
 Assembler: TypeAlias = Callable[[dict[str, Any], dict[str, Any], Any], Any]
 """``f(dataId, componentDict, classObj)``"""
@@ -175,11 +178,24 @@ def _whole_among(values: Mapping[str, Any], class_obj: Any) -> tuple[str, Any] |
     return found[0] if len(found) == 1 else None
 
 
-def _constructor_parameters(class_obj: Any) -> list[inspect.Parameter]:
+def _constructor_parameters(class_obj: Any) -> Sequence[Parameter]:
+    made_by = getattr(class_obj, "__init__", None), getattr(class_obj, "__new__", None)
+    try:
+        return _parameters(class_obj, *made_by)
+    except TypeError:
+        # Not everything that can be called can be remembered.
+        return _parameters.__wrapped__(class_obj, *made_by)
+
+
+@lru_cache(256)
+def _parameters(class_obj: Any, *made_by: Any) -> Sequence[Parameter]:
+    """Return the parameters of what makes objects; `made_by` tells when they may be others."""
+    import inspect
+
     try:
         signature = inspect.signature(class_obj)
     except (TypeError, ValueError):
-        return []
+        return ()
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return [p for p in signature.parameters.values() if p.kind in kinds]
 

@@ -94,9 +94,9 @@ def meta_of(table: Any) -> dict[str, Any]:
     if hasattr(table, "meta"):
         return dict(table.meta)
     if isinstance(table, loaded("pyarrow", "Table")):
-        from .formats.tables import arrow_to_table
+        from .formats.tables import arrow_meta
 
-        return dict(arrow_to_table(table.slice(0, 0)).meta)
+        return arrow_meta(table)
     return dict(getattr(table, "attrs", {}))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
@@ -16,8 +15,9 @@ from .errors import BunterError, ConflictError, DatasetExistsError, DatasetNotFo
 from .files.local import LocalDraft
 from .locate import Found
 from .plan import Leaf
-from .registry.interface import Changes, DatasetTaken, NewDataset, NotRestored, PathTaken, Record
+from .registry.interface import Changes, DatasetTaken, NewDataset, NotRestored, PathTaken, Pin, Record
 from .repository import Overlay, Repository
+from .values import dataclass, field, replace
 
 T = TypeVar("T")
 
@@ -79,6 +79,14 @@ class Staged:
 
         self.checks.append(check)
 
+    def new(self, uuid: UUID) -> NewDataset | None:
+        """Return the new dataset of a UUID; None if it was there before, or somebody else's is."""
+        return next((new for new in self.changes.datasets if new.uuid == uuid), None)
+
+    def pins(self) -> dict[UUID, list[Pin]]:
+        """Return the pins of the new composites."""
+        return {new.uuid: list(new.pins) for new in self.changes.datasets if new.pins is not None}
+
     def settle(self) -> None:
         """Keep every file that was prepared, now that all is visible."""
         for draft in self.drafts:
@@ -125,6 +133,8 @@ def attempt(context: Context, all_staged: Sequence[Staged]) -> dict[UUID, UUID]:
         If somebody else was first.
     """
     output = context.need_output()
+    # What was put in a transaction is made durable at its end.
+    output.files.sync()
     given_way: dict[UUID, UUID] = {}
     while True:
         if not any(staged.changes for staged in all_staged):
@@ -133,7 +143,7 @@ def attempt(context: Context, all_staged: Sequence[Staged]) -> dict[UUID, UUID]:
             _apply(output, all_staged)
             break
         except PathTaken as taken:
-            _next_mark(output, all_staged, taken.path)
+            _next_mark(context, all_staged, taken.path)
         except NotRestored as lost:
             raise _not_restored(output, lost) from None
         except DatasetTaken as taken:
@@ -158,6 +168,11 @@ def until_first(work: Callable[[], T]) -> T:
         except Overtaken as overtaken:
             error = overtaken.error
     raise error
+
+
+def content_of(pins: Sequence[Pin]) -> set[tuple[object, ...]]:
+    """Return what has to be the same in two composites that are the same."""
+    return {(p.component, p.member, p.uuid, p.part) for p in pins}
 
 
 def _check(all_staged: Sequence[Staged]) -> None:
@@ -185,7 +200,7 @@ def _apply(output: Repository, all_staged: Sequence[Staged]) -> None:
     for staged in all_staged:
         staged.may_be_visible = True
     try:
-        output.registry.apply([staged.changes for staged in all_staged], partial(_check, all_staged))
+        output.registry.apply(_joined([staged.changes for staged in all_staged]), partial(_check, all_staged))
     except BaseException:
         if not output.registry.in_doubt():
             for staged in all_staged:
@@ -193,13 +208,56 @@ def _apply(output: Repository, all_staged: Sequence[Staged]) -> None:
         raise
 
 
-def _next_mark(output: Repository, all_staged: Sequence[Staged], path: str) -> None:
+def _joined(all_changes: Sequence[Changes]) -> list[Changes]:
+    """Return the same changes, those that follow each other as one where that makes no difference: it takes less time.
+
+    So it is with files that are new and replace nothing: nothing pins what comes after it, and whichever of the facts
+    and pins is looked at first, the others are what they were.
+    """
+    found: list[Changes] = []
+    own: Changes | None = None
+    for changes in all_changes:
+        if not _is_plain(changes):
+            found.append(changes)
+            own = None
+        elif own is None or any(own.implied.get(fact, value) != value for fact, value in changes.implied.items()):
+            own = Changes(list(changes.datasets), dict(changes.implied), repins=list(changes.repins))
+            found.append(own)
+        else:
+            own.datasets += changes.datasets
+            own.implied.update(changes.implied)
+            own.repins += changes.repins
+    return found
+
+
+def _is_plain(changes: Changes) -> bool:
+    if changes.trashed or changes.restored or changes.regions or changes.checked:
+        return False
+    return all(new.pins is None and new.live and not new.replaces for new in changes.datasets)
+
+
+def show(context: Context, staged: Staged) -> bool:
+    """Show what is staged inside the open transaction; tell whether there is one."""
+    while True:
+        try:
+            return context.show(staged.changes)
+        except PathTaken as taken:
+            _next_mark(context, [staged], taken.path)
+
+
+def path_taken(context: Context, path: str) -> bool:
+    """Tell whether the output, or an open transaction, knows a path."""
+    return any(repository.registry.path_taken(path) for repository in context.nearest_output())
+
+
+def _next_mark(context: Context, all_staged: Sequence[Staged], path: str) -> None:
+    output = context.need_output()
     for staged in all_staged:
         for new in staged.changes.datasets:
             if new.file is not None and new.file.owned and new.file.path == path:
                 for draft in staged.drafts:
                     if draft.published == path:
-                        moved = draft.publish(output.registry.path_taken)
+                        moved = draft.publish(partial(path_taken, context))
                         output.files.sync()
                         new.file = replace(new.file, path=moved)
                         return
@@ -212,9 +270,7 @@ def _give_way(context: Context, all_staged: Sequence[Staged], new: NewDataset, e
     winner = Found(output, existing)
     if new.file is None:
         recorded = output.registry.pins(existing.type, existing.uuid)
-        same = {(p.component, p.member, p.uuid, p.part) for p in recorded} == {
-            (p.component, p.member, p.uuid, p.part) for p in new.pins or ()
-        }
+        same = content_of(recorded) == content_of(new.pins or ())
     elif (
         existing.file is not None
         and existing.writing == new.writing

@@ -7,13 +7,12 @@ it has properties or pairs of accessors (``get_psf``, ``getPsf``).
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping
-from inspect import getattr_static
 from types import MemberDescriptorType
 from typing import Any
 
 from .names import camel, plain_component, snake
+from .values import is_dataclass
 
 
 class _Missing:
@@ -33,7 +32,9 @@ def declared_components(cls: type | None) -> dict[str, str]:
         return {str(name): str(kind) for name, kind in declared.items()}
     if cls.__module__.split(".")[0] in ("builtins", "numpy", "astropy", "pyarrow", "pandas"):
         return {}
-    if dataclasses.is_dataclass(cls):
+    if is_dataclass(cls):
+        import dataclasses
+
         return {f.name: _dotted(f.type) for f in dataclasses.fields(cls) if not f.name.startswith("_")}
     found: dict[str, str] = {}
     for name in dir(cls):
@@ -112,6 +113,8 @@ def _take(obj: Any, name: str) -> Any:
         try:
             return getattr(obj, word)
         except AttributeError:
+            from inspect import getattr_static
+
             # One that is raised inside of a property is for its author to see; a slot may just be empty.
             if not isinstance(getattr_static(obj, word, _MISSING), MemberDescriptorType | _Missing):
                 raise

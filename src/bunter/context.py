@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from .comparing import same_records
-from .dataid import DataId, KeyValue
+from .dataid import DataId, KeyValue, check_value
 from .definitions import Definitions
 from .errors import DataIdError, DatasetNameError, RepositoryError
 from .locate import Found, LocatedBranch, Locator, Resolve, lacking
@@ -19,6 +19,8 @@ from .reading import Opener, Reader
 from .registry.interface import Changes
 from .repository import Chain, Overlay, Repository
 from .words import did_you_mean, listing, shown
+
+_MOST_ASKED = 4096
 
 
 class Context:
@@ -49,11 +51,14 @@ class Context:
         self.planner = Planner(definitions, opener.declared)
         self.finder = Finder(chain, self.planner, self.is_whole)
         self._repinned: dict[tuple[str, DataId], UUID] = {}
+        self._asked: dict[tuple[str, tuple[str, ...]], tuple[DatasetName, tuple[tuple[str, str], ...]]] = {}
 
-    def locator(self, resolve: Resolve = "pinned") -> Locator:
-        """Return a locator for one call."""
+    def locator(self, resolve: Resolve = "pinned", beside: Locator | None = None) -> Locator:
+        """Return a locator for one call; one `beside` another of that call knows what that has looked up."""
         locator = Locator(self.chain, self.planner, self.finder.members, self._listed, self.same, self.first, resolve)
         locator.repinned = self._repinned
+        if beside is not None:
+            locator._direct = beside._direct
         return locator
 
     def _listed(
@@ -123,23 +128,34 @@ class Context:
         DatasetNameError, DataIdError
             If the two contradict each other or themselves.
         DatasetTypeNotFoundError
-            If there is no such name, and no such key either.
+            If there is no such name.
         """
-        parsed = DatasetName.parse(name)
         given = _merged(data_id, keys)
+        # A name with the same keys means the same, whatever their values; but a stage is told by a value.
+        asked = (name, tuple(given)) if type(name) is str and not ("stage" in given or "version" in given) else None
+        known = self._asked.get(asked) if asked is not None else None
+        if known is not None:
+            full_name, kinds = known
+            values = zip(kinds, given.values(), strict=True)
+            return full_name, {key: check_value(key, value, kind) for (key, kind), value in values}
+        parsed = self._named(DatasetName.parse(name), name, given)
+        # Before the data ID: its stage may be what knows the key.
+        self.definitions.find(parsed)
+        standard = standard_data_id(self.definitions, given)
+        if asked is not None:
+            if len(self._asked) >= _MOST_ASKED:
+                self._asked.clear()
+            self._asked[asked] = parsed, tuple((key, self.definitions.key_types[key]) for key in standard)
+        return parsed, standard
+
+    def _named(self, parsed: DatasetName, name: object, given: dict[str, Any]) -> DatasetName:
+        """Return the full name of what was asked for; a stage is taken out of the data ID."""
         stage = self._stage_from(parsed, given)
         if stage is not None:
             if parsed.stage is not None and parsed.stage != stage:
                 raise DataIdError(f"the name {str(name)!r} says stage {parsed.stage!r}, the data ID says {stage!r}")
-            parsed = parsed.with_stage(stage)
-        elif parsed.stage is None:
-            parsed = self.definitions.unalias(parsed)
-        try:
-            return parsed, standard_data_id(self.definitions, given)
-        except DataIdError:
-            # A name that is not there is the greater mistake: its stage may be what knows the key.
-            self.definitions.find(parsed)
-            raise
+            return parsed.with_stage(stage)
+        return self.definitions.unalias(parsed) if parsed.stage is None else parsed
 
     def data_id(self, data_id: Mapping[str, Any] | None, keys: Mapping[str, Any]) -> dict[str, KeyValue]:
         """Return the standard data ID of a user's call that names no dataset."""
@@ -195,8 +211,10 @@ class Context:
                     what = ", ".join(f"{other}={full[other]!r}" for other in given)
                     raise DataIdError(f"{key}={full[key]!r} contradicts the registry: {what} has {key}={known!r}")
         if strict:
-            allowed = {*needed, *implied, *self._path_keys(name)}
-            extra = [key for key in data_id if key not in allowed]
+            extra = [key for key in data_id if key not in needed and key not in implied]
+            if extra:
+                allowed = self._path_keys(name)
+                extra = [key for key in extra if key not in allowed]
             if extra:
                 raise DataIdError(
                     f"{str(name)!r} has no key {extra[0]!r}{did_you_mean(extra[0], needed)}; its keys are: "

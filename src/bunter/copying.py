@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID
@@ -32,6 +31,7 @@ from .repository import (
 )
 from .storing import place_of, write_error
 from .subset import Needed, Needs, Wanted, needs_of
+from .values import dataclass
 
 _CHUNK = 1 << 24
 

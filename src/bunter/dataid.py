@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from typing import TypeAlias
 
 from .errors import DataIdError
@@ -32,7 +32,7 @@ class DataId(Mapping[str, KeyValue]):
     def __init__(
         self, items: Mapping[str, KeyValue] | Iterable[tuple[str, KeyValue]] = (), /, **more: KeyValue
     ) -> None:
-        self._items: dict[str, KeyValue] = dict(items, **more)
+        self._items: dict[str, KeyValue] = dict(items, **more) if more else dict(items)
         self._hash: int | None = None
 
     def __getitem__(self, key: str) -> KeyValue:
@@ -43,6 +43,21 @@ class DataId(Mapping[str, KeyValue]):
 
     def __len__(self) -> int:
         return len(self._items)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._items
+
+    def keys(self) -> KeysView[str]:
+        """Return the keys."""
+        return self._items.keys()
+
+    def values(self) -> ValuesView[KeyValue]:
+        """Return the values."""
+        return self._items.values()
+
+    def items(self) -> ItemsView[str, KeyValue]:
+        """Return keys and values."""
+        return self._items.items()
 
     def __hash__(self) -> int:
         if self._hash is None:
@@ -94,6 +109,8 @@ def check_value(key: str, value: object, kind: str) -> KeyValue:
         longer than 200 characters, an integer beyond 64 bits, a float that is not finite).
     """
     if kind == "int":
+        if type(value) is int and -_INTEGER_BOUND <= value < _INTEGER_BOUND:
+            return value
         if isinstance(value, bool):
             raise DataIdError(f"{key}={value!r}: the key {key!r} is an int, not a bool")
         try:

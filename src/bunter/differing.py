@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 from .assembly import members_of, parts_to_strip
@@ -14,6 +13,7 @@ from .locate import LocatedBranch, LocatedList, LocatedNode, branch_name, is_abs
 from .plan import Leaf
 from .reading import Opener, Reader
 from .taking import Taken, what
+from .values import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal, TypeAlias
 from uuid import UUID
@@ -13,6 +11,7 @@ from .dataid import DataId
 from .plan import Absent, Branch, Gather, Leaf, Node, Planner
 from .registry.interface import Pin, Record
 from .repository import Chain, Overlay, Repository
+from .values import dataclass, field, replace
 
 Resolve: TypeAlias = Literal["pinned", "nearest", "exact"]
 State: TypeAlias = Literal["found", "absent", "missing", "gone", "ambiguous"]
@@ -149,7 +148,7 @@ class Locator:
     """Pins that count instead of those that the registries have now, by the composite's UUID."""
     repinned: Mapping[tuple[str, DataId], UUID] = field(default_factory=dict)
     """What a transaction of ours put by its own name: (type, data ID) -> UUID."""
-    _direct: dict[tuple[UUID, str, DataId], Record | None] = field(default_factory=dict)
+    _direct: dict[tuple[Repository, str, DataId], Record | None] = field(default_factory=dict)
 
     @property
     def searched(self) -> tuple[str, ...]:
@@ -159,11 +158,15 @@ class Locator:
     def locate(self, branch: Branch, *, optional: bool = False) -> LocatedBranch:
         """Find every leaf of a tree; what is missing is noted, not raised."""
         if isinstance(branch, Node) and self.resolve != "nearest":
-            with ExitStack() as snapshots:
+            began: list[Repository] = []
+            try:
                 for repository in self.chain.order:
                     repository.registry.begin_read()
-                    snapshots.callback(repository.registry.end_read)
+                    began.append(repository)
                 return self._branch(branch, [], optional)
+            finally:
+                for repository in reversed(began):
+                    repository.registry.end_read()
         return self._branch(branch, [], optional)
 
     def at(self, branch: Branch, found: Found) -> LocatedBranch:
@@ -174,7 +177,7 @@ class Locator:
 
     def direct(self, repository: Repository, leaf_type: str, data_id: DataId, part: str = "") -> Record | None:
         """Return the live dataset that one repository holds for a leaf."""
-        key = repository.id, leaf_type, data_id
+        key = repository, leaf_type, data_id
         if key in self._direct:
             record = self._direct[key]
             if record is not None or not part:
@@ -195,8 +198,7 @@ class Locator:
             return self._list(branch, views, lambda: self.members(branch))
         candidates = self._composites(branch, views)
         if candidates and candidates[0].found is None:
-            searched = self.searched
-            return _without(Absent(branch_name(branch), ()), candidates[0], searched)
+            return _without(Absent(branch_name(branch), ()), candidates[0], self.searched)
         put = [candidate.found for candidate in candidates if candidate.found is not None]
         return self._node(branch, views, put)
 
@@ -212,12 +214,15 @@ class Locator:
 
     def _node(self, node: Node, views: list[_View], put: list[Found]) -> LocatedNode:
         pins = {found.repository.id: _by_component(self._pins_of(node, found)) for found in put}
+        # Lists whose data IDs some other component holds come after it.
+        late = [
+            name for name, branch in node.branches.items() if isinstance(branch, Gather) and branch.source is not None
+        ]
         own = _View(pins, trashed=any(not found.record.live for found in put))
         branches: dict[str, LocatedBranch] = {}
-        # Lists whose data IDs some other component holds come after it.
-        in_turn = sorted(node.branches.items(), key=lambda item: getattr(item[1], "source", None) is not None)
-        for name, branch in in_turn:
-            inner = [*(view.at(name) for view in views), own.at(name)]
+        for name in (*(name for name in node.branches if name not in late), *late) if late else node.branches:
+            branch = node.branches[name]
+            inner = [*(view.at(name) for view in views), own.at(name)] if views else [own.at(name)]
             if node.take:
                 # The outer composite may have pinned this very leaf under the path that the composite has there.
                 inner = [*(replace(view, but=view.but | {node.composite.name}) for view in views), *inner]
@@ -233,11 +238,15 @@ class Locator:
             if isinstance(located, LocatedList):
                 located.lazy = node.definitions[name].lazy
             branches[name] = located
-        return LocatedNode(node, {name: branches[name] for name in node.branches}, put[0] if put else None)
+        if late:
+            branches = {name: branches[name] for name in node.branches}
+        return LocatedNode(node, branches, put[0] if put else None)
 
     def _pins_of(self, node: Node, found: Found) -> list[Pin]:
-        frozen = self.frozen.get(found.record.uuid)
-        return found.repository.registry.pins(node.composite.name, found.record.uuid) if frozen is None else frozen
+        frozen = self.frozen.get(found.record.uuid) if self.frozen else None
+        if frozen is not None:
+            return frozen
+        return found.repository.registry.pins(node.composite.name, found.record.uuid, node.branches)
 
     def _pin(self, repository: Repository, views: list[_View], data_id: DataId) -> Pin | None:
         # What a transaction of ours has put will be the output's own: it masks none of the output's pins, but those of
@@ -263,7 +272,7 @@ class Locator:
         )
         masked: set[UUID] = set()
         for repository in self.chain.order:
-            if repository.id in masked:
+            if masked and repository.id in masked:
                 continue
             pin = self._pin(repository, views, data_id) if views else None
             candidate: _Candidate | None = None
@@ -275,7 +284,8 @@ class Locator:
                     candidate = _Candidate(repository, Found(repository, record), None)
             if candidate is not None:
                 found.append(candidate)
-                masked |= self.chain.ancestors[repository.id]
+                if len(self.chain.order) > 1:
+                    masked |= self.chain.ancestors[repository.id]
         return found
 
     def _pinned(self, repository: Repository, pin: Pin) -> _Candidate:
@@ -293,16 +303,15 @@ class Locator:
             leaf.data_id,
             lambda repository: self.direct(repository, leaf.stored.name, leaf.data_id, leaf.part),
         )
-        searched = self.searched
         if not candidates:
-            return Located(leaf, "absent" if optional else "missing", searched=searched)
+            return Located(leaf, "absent" if optional else "missing", searched=self.searched)
         chosen = candidates[0]
         if len(candidates) > 1 and (disagreement := self._disagreement(leaf, candidates)):
-            return Located(leaf, "ambiguous", note=disagreement, searched=searched)
+            return Located(leaf, "ambiguous", note=disagreement, searched=self.searched)
         if chosen.found is None:
-            return _without(leaf, chosen, searched)
+            return _without(leaf, chosen, self.searched)
         masks = None
-        if chosen.pin is None and views:
+        if chosen.pin is None and views and len(self.chain.order) > 1:
             beyond = self.chain.ancestors[chosen.repository.id]
             for repository in self.chain.order:
                 if repository.id in beyond:
@@ -310,7 +319,7 @@ class Locator:
                     if pin is not None and pin.uuid != chosen.found.record.uuid:
                         masks = pin.uuid
                         break
-        return Located(leaf, "found", chosen.found, chosen.pin is not None, masks, searched=searched)
+        return Located(leaf, "found", chosen.found, chosen.pin is not None, masks)
 
     def _disagreement(self, leaf: Leaf, candidates: Sequence[_Candidate]) -> str:
         """Return what is to be said of candidates that differ, nothing if all are the same."""
@@ -358,6 +367,8 @@ def is_hidden(chain: Chain, repository: Repository, record: Record) -> bool:
 
     It deletes from its output only: a copy with the same UUID further away is not meant.
     """
+    if not chain.hidden:
+        return False
     first = chain.order[0]
     return record.uuid in chain.hidden and isinstance(first, Overlay) and repository in (first, *first.parents)
 

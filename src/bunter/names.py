@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from .errors import DatasetNameError
+from .values import dataclass, replace
 from .words import shown
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]*\Z")

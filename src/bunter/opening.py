@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from .choices import check_choice
@@ -14,6 +13,7 @@ from .definitions.model import StoredType
 from .errors import RepositoryError
 from .repository import Opened, Repository, is_repository, resolve_root
 from .trust import Importer
+from .values import dataclass
 from .words import did_you_mean, listing
 
 

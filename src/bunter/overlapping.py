@@ -9,7 +9,6 @@ overlap too; of types without footprints (catalogs of a tract) they alone decide
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .components import match_component
@@ -22,6 +21,7 @@ from .names import DatasetName
 from .plan import renamed, standard_data_id
 from .querying import Relation
 from .registry.interface import NewRegions
+from .values import dataclass
 from .words import listing
 
 if TYPE_CHECKING:

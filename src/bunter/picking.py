@@ -21,6 +21,15 @@ def _uuids(located: LocatedBranch) -> list[UUID | None]:
     return [leaf.found.record.uuid if leaf.found is not None else None for leaf in located_leaves(located)]
 
 
+def has_pins(located: LocatedBranch) -> bool:
+    """Tell whether pins may have chosen anything: a composite was put, at the top or further down."""
+    if isinstance(located, Located):
+        return located.pinned
+    if isinstance(located, LocatedList):
+        return located.pinned or any(has_pins(member) for _, member in located.members)
+    return located.put is not None or any(map(has_pins, located.branches.values()))
+
+
 def is_as_put(located: LocatedNode) -> bool:
     """Tell whether a composite is what its own pins say, all the way down, and nothing nearer masks a part of it."""
     put = located.put

@@ -9,7 +9,6 @@ which is taken.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from .components import match_component
@@ -19,6 +18,7 @@ from .definitions.derive import find_whole
 from .definitions.model import ComponentDefinition, CompositeType, PartOfType, StoredType
 from .errors import ComponentNotFoundError, DataIdError
 from .names import DatasetName
+from .values import dataclass, field
 from .words import did_you_mean, listing, nearest
 
 OPTIONS = (

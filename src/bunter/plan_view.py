@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import formats
@@ -13,6 +12,7 @@ from .locate import Located, LocatedBranch, LocatedList, lacking
 from .names import DatasetName
 from .plan import Leaf, source_component
 from .reading import Opener, part_in
+from .values import dataclass
 
 if TYPE_CHECKING:
     from .choosing import Choice

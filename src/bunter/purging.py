@@ -6,7 +6,6 @@ import math
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -21,6 +20,7 @@ from .registry.interface import Record
 from .repository import Repository
 from .tracing import pins_now
 from .trash import Trashed, Wanted, in_trash, trashed
+from .values import dataclass
 from .words import listing, shown
 
 if TYPE_CHECKING:

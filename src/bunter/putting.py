@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid4
 
 from .assembly import members_of, parts_to_strip
-from .committing import Overtaken, attempt
+from .committing import attempt, content_of, show, until_first
 from .comparing import check_file, read_leaf, same_as_stored
 from .components import match_component
 from .context import Context
@@ -21,7 +20,6 @@ from .errors import (
     AssemblyError,
     ConflictError,
     DataIdError,
-    DatasetExistsError,
     DatasetNotFoundError,
     IntegrityError,
 )
@@ -29,13 +27,14 @@ from .formats.equality import same_values
 from .locate import Found, Located, LocatedBranch, LocatedList, LocatedNode, lacking
 from .members import data_ids_in, data_ids_of
 from .names import DatasetName
-from .picking import complete, is_as_put, leaf_of
+from .picking import complete, has_pins, is_as_put, leaf_of
 from .plan import Absent, Branch, Gather, Leaf, Node, source_component
 from .reading import check_complete
 from .registry.interface import NewDataset, Pin
 from .sky.objects import footprint_of
 from .storing import Options, Stored, Storer, place_of
-from .taking import Taken, what
+from .taking import Taken, refuse_cutout, what
+from .values import dataclass, replace
 from .words import did_you_mean, listing
 
 
@@ -70,7 +69,7 @@ class Put:
     def stage(self, obj: Any, name: DatasetName, data_id: Mapping[str, KeyValue]) -> tuple[str, DataId, UUID]:
         """Stage an object under a name; return the type, the data ID and the UUID that it will have."""
         self.store.data_id = data_id
-        _refuse_cutout(obj, name)
+        refuse_cutout(obj, name)
         branch = self.context.expand(name, data_id)
         self.store.note_implied(data_id)
         return self._target(obj, name, branch)
@@ -148,12 +147,13 @@ class Put:
                     f"discard={name!r}: {composite.name!r} has no such component"
                     f"{did_you_mean(name, node.definitions)}; it has: {listing(node.definitions)}"
                 )
-        before = self.store.exists(composite.name, node.data_id)
-        present = self.context.locator("pinned").locate(node)
-        nearest = self.context.locator("nearest").locate(node)
+        present = self.store.locator("pinned").locate(node)
         assert isinstance(present, LocatedNode)
-        assert isinstance(nearest, LocatedNode)
-        located = [nearest, present] if self.options.replace else [present, nearest]
+        located = [present]
+        if has_pins(present):
+            nearest = self.store.locator("nearest").locate(node)
+            assert isinstance(nearest, LocatedNode)
+            located.insert(0 if self.options.replace else 1, nearest)
         taken = Taken(self.context.opener, node, obj, located)
         pins: list[Pin] = []
         of: dict[tuple[str, DataId, str], UUID] = {}
@@ -163,7 +163,7 @@ class Put:
                 if pin.uuid is not None and of.setdefault((pin.type, pin.data_id, pin.part), pin.uuid) != pin.uuid:
                     raise _twins(node, name, f"{pin.type} {pin.data_id}")
             pins += added
-        return self._record_composite(node, pins, footprint_of(taken.parts), before)
+        return self._record_composite(node, pins, footprint_of(taken.parts))
 
     def _discards(self, name: str) -> bool:
         return match_component(name, self.options.discard) is not None
@@ -340,6 +340,7 @@ class Put:
         name = component.name
         twin = self.store.twin(leaf.stored.name, leaf.data_id)
         if twin is not None:
+            self.store.publish()
             written = self.store.found(twin)
             if not same_as_stored(self.context.opener, value, leaf, written, strip):
                 raise _twins(node, name, f"{leaf.name} {leaf.data_id}")
@@ -500,23 +501,19 @@ class Put:
             if new.uuid in written and new.footprint is None:
                 new.footprint = footprint
 
-    def _record_composite(
-        self, node: Node, pins: list[Pin], footprint: bytes | None, before: Found | None
-    ) -> tuple[str, DataId, UUID]:
+    def _record_composite(self, node: Node, pins: list[Pin], footprint: bytes | None) -> tuple[str, DataId, UUID]:
         composite = node.composite
         existing = self.store.exists(composite.name, node.data_id)
         replaces = False
         twin = self.store.twin(composite.name, node.data_id)
         if twin is not None:
-            if _content(twin.pins or ()) != _content(pins):
+            if content_of(twin.pins or ()) != content_of(pins):
                 raise _twins(self._outer[-1].node, self._outer[-1].component, f"{composite.name} {node.data_id}")
             return composite.name, node.data_id, twin.uuid
         if existing is not None:
-            if self._same_pins(existing, pins):
+            recorded = existing.repository.registry.pins(existing.record.type, existing.record.uuid)
+            if content_of(recorded) == content_of(pins):
                 return composite.name, node.data_id, existing.record.uuid
-            if before is None or before.record.uuid != existing.record.uuid:
-                # Put since the components were compared with what was there.
-                raise Overtaken(self._exists_error(composite.name, existing))
             outer = self._outer[-1] if self._outer else None
             if outer is not None and any(o.shared for o in self._outer):
                 raise ConflictError(
@@ -525,7 +522,7 @@ class Put:
                     f"written. Replace it by its own name if that is meant: put(..., {composite.name!r}, replace=True)"
                 )
             if not self.options.replace:
-                raise self._exists_error(composite.name, existing)
+                raise self.store.exists_error(composite.name, existing)
             if outer is not None:
                 self.store.refuse_pinned(outer.node.composite.name, outer.node.data_id, outer.component, existing)
             replaces = True
@@ -550,18 +547,17 @@ class Put:
             self.staged.changes.repins.append((composite.name, node.data_id, new.uuid))
         return composite.name, node.data_id, new.uuid
 
-    @staticmethod
-    def _exists_error(name: str, existing: Found) -> DatasetExistsError:
-        return DatasetExistsError(
-            f"{name} {existing.record.data_id} exists in {existing.repository.root} with other components; "
-            "nothing was written. To replace it say replace=True"
-        )
-
-    def _same_pins(self, existing: Found, pins: Sequence[Pin]) -> bool:
-        recorded = existing.repository.registry.pins(existing.record.type, existing.record.uuid)
-        return _content(recorded) == _content(pins)
-
     # Commit
+
+    def found(self, type_: str, uuid: UUID) -> Found | None:
+        """Return what this put has written, or found to be there, under a UUID."""
+        if (new := self.staged.new(uuid)) is not None:
+            return self.store.found(new)
+        for repository in self.context.nearest_output():
+            record = repository.registry.by_uuid(type_, uuid)
+            if record is not None:
+                return Found(repository, record)
+        return None
 
     def commit(self) -> dict[UUID, UUID]:
         """Make everything visible together; return which new UUIDs gave way to datasets that won a race.
@@ -571,12 +567,26 @@ class Put:
         Overtaken
             If somebody else was first: `stage` has to look again.
         """
-        self.output.files.sync()
-        return {} if self.context.show(self.staged.changes) else attempt(self.context, [self.staged])
+        self.store.publish()
+        return {} if show(self.context, self.staged) else attempt(self.context, [self.staged])
 
 
-def _content(pins: Sequence[Pin]) -> set[tuple[object, ...]]:
-    return {(p.component, p.member, p.uuid, p.part) for p in pins}
+def put(
+    context: Context, obj: Any, name: DatasetName, data_id: Mapping[str, KeyValue], options: Mapping[str, Any]
+) -> tuple[Put, str, DataId, UUID]:
+    """Put an object; return how, and the type, the data ID and the UUID that it has now."""
+
+    def once() -> tuple[Put, str, DataId, UUID]:
+        this = Put(context, Options(**options))
+        try:
+            type_, own_id, uuid = this.stage(obj, name, data_id)
+            given_way = this.commit()
+        except BaseException:
+            this.staged.drop()
+            raise
+        return this, type_, own_id, given_way.get(uuid, uuid)
+
+    return until_first(once)
 
 
 def _twins(node: Node, name: str, dataset: str) -> ConflictError:
@@ -587,12 +597,4 @@ def _twins(node: Node, name: str, dataset: str) -> ConflictError:
 
 
 def _plain(name: DatasetName) -> DatasetName:
-    return name.with_stage(name.stage or None)
-
-
-def _refuse_cutout(obj: Any, name: DatasetName) -> None:
-    origin = getattr(obj, "origin", None)
-    if isinstance(origin, tuple) and any(origin):
-        raise AssemblyError(
-            f"the object is a cutout (origin {origin}); {str(name)!r} holds whole frames. Nothing was written"
-        )
+    return name if name.stage != "" else name.with_stage(None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
 
 from .components import match_component
@@ -15,15 +14,23 @@ from .locate import is_hidden
 from .names import DatasetName
 from .plan import Gather, Planner, renamed
 from .repository import Chain
+from .values import dataclass, field
 from .words import listing
 
 
 @dataclass(slots=True)
 class Relation:
-    """A set of rows with named columns."""
+    """A set of rows with named columns.
+
+    Attributes
+    ----------
+    listed : list of tuple or None
+        The same rows, each once, as a registry gave them: mostly in order, so that sorting them is quick.
+    """
 
     keys: tuple[str, ...]
     rows: set[tuple[KeyValue, ...]]
+    listed: list[tuple[KeyValue, ...]] | None = field(default=None, repr=False, compare=False)
 
     def project(self, keys: Sequence[str]) -> Relation:
         """Return the distinct rows of some columns."""
@@ -114,7 +121,7 @@ class Finder:
             target = extended(components[chosen].dataset_type, rest[1:])
 
     def _stored(self, stored: StoredType, part: str, constraints: Mapping[str, KeyValue]) -> Relation:
-        rows: set[tuple[KeyValue, ...]] = set()
+        relation = Relation(stored.keys, set())
         for repository in self._chain.order:
             if self._chain.hidden:
                 records = repository.registry.select(stored.name, constraints, part=part)
@@ -130,8 +137,11 @@ class Finder:
                         f"{repository.root} has {stored.name!r} recorded with the keys {listing(keys)}, without "
                         f"{listing(lacking)}: the keys of a type cannot change"
                     )
-                rows |= Relation(keys, set(found)).project(stored.keys).rows
-        return Relation(stored.keys, rows)
+                rows = set(found)
+                # Part datasets of a transaction may share a data ID.
+                new = Relation(keys, rows, found if len(rows) == len(found) else None).project(stored.keys)
+                relation = Relation(stored.keys, relation.rows | new.rows) if relation.rows else new
+        return relation
 
     def _through(
         self, target: DatasetName, mapping: Mapping[str, object], constraints: Mapping[str, KeyValue]
@@ -268,7 +278,7 @@ class Rows:
 
 def ordered(relation: Relation, order_by: Iterable[tuple[str, bool]] = ()) -> Rows:
     """Return the rows in key order, or ordered by some keys first."""
-    rows = sorted(relation.rows)
+    rows = sorted(relation.rows if relation.listed is None else relation.listed)
     for key, down in reversed(list(order_by)):
         rows.sort(key=itemgetter(relation.keys.index(key)), reverse=down)
     return Rows(relation.keys, rows)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
 
 from . import formats
@@ -39,8 +37,13 @@ from .words import did_you_mean, listing
 if TYPE_CHECKING:
     from .choosing import Choice
     from .files.interface import ClosableSource
+    from .repository import Repository
 
-_Key = tuple[UUID, str]
+_Key: TypeAlias = tuple[UUID, str]
+_Wanted: TypeAlias = tuple[_Key, Leaf, Found]
+_Datasets: TypeAlias = dict[UUID, list[_Wanted]]
+"""What is wanted of the datasets of one file."""
+
 _MOST_NAMES = 10_000
 
 Progress = Callable[[int, int], None]
@@ -51,6 +54,8 @@ def writing_of(stored: StoredType, component: str | None) -> Writing:
     """Return what has to be remembered of a definition so that its datasets can be read for good."""
     parts = None
     if stored.parts:
+        from dataclasses import asdict
+
         plain = {
             name: {k: v for k, v in asdict(part).items() if v is not None and k != "name"}
             for name, part in stored.parts.items()
@@ -150,36 +155,49 @@ def open_stored(found: Found) -> ClosableSource:
         raise type(error)(f"{record.type} {record.data_id}: {error}") from error
 
 
-@contextmanager
-def failing(about: About, format_: Format, source: ClosableSource) -> Iterator[None]:
+class failing:  # noqa: N801 - used as a statement's word
     """Make errors of libraries errors of Bunter that name the dataset and its file."""
-    try:
+
+    __slots__ = ("_about", "_format", "_source")
+
+    def __init__(self, about: About, format_: Format, source: ClosableSource) -> None:
+        self._about, self._format, self._source = about, format_, source
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, Exception):
+            self._raise(error)
+
+    def _raise(self, error: Exception) -> None:
+        about, source = self._about, self._source
         try:
-            yield
-        except IntegrityError:
-            raise
-        except MemoryError as error:
-            raise FormatMemoryError(
-                f"{about.name}: {source.name} takes more memory to read as {format_.name} than there is: {error}"
-            ) from error
-        except Exception as error:
+            if isinstance(error, IntegrityError):
+                raise error
+            if isinstance(error, MemoryError):
+                raise FormatMemoryError(
+                    f"{about.name}: {source.name} takes more memory to read as {self._format.name} than there is: "
+                    f"{error}"
+                ) from error
             if not isinstance(error, BunterError) or isinstance(error, FormatError):
                 # What makes no sense may be damaged, which is another matter.
                 source.confirm()
             if isinstance(error, BunterError):
-                raise
+                return
             raise FormatError(
-                f"{about.name}: {source.name} cannot be read as {format_.name}: {type(error).__name__}: {error}"
+                f"{about.name}: {source.name} cannot be read as {self._format.name}: {type(error).__name__}: {error}"
             ) from error
-    except IntegrityError as error:
-        if about.name in str(error):
-            raise
-        raise IntegrityError(f"{about.name}: {error}") from error
+        except IntegrityError as damage:
+            if about.name not in str(damage):
+                raise IntegrityError(f"{about.name}: {damage}") from damage
+            if damage is not error:
+                raise
 
 
 def read_whole(format_: Format, source: ClosableSource, about: About, parameters: Mapping[str, Any]) -> Any:
     """Read a whole dataset, every byte of its file verified; or a selection of it."""
-    if any(value is not None for value in parameters.values()):
+    if parameters and any(value is not None for value in parameters.values()):
         return format_.read(source, about, parameters)
     source.expect(lambda: format_.whole_ranges(source.layout, about))
     value = format_.read(source, about, parameters)
@@ -240,7 +258,7 @@ class Reader:
         self._progress = progress
         self._choice: Choice | None = None
 
-    def read(self, located: LocatedBranch, name: str, data_id: Mapping[str, Any]) -> Any:
+    def read(self, located: LocatedBranch, name: str | DatasetName, data_id: Mapping[str, Any]) -> Any:
         """Return the object that the tree stands for.
 
         Raises
@@ -294,7 +312,7 @@ class Reader:
         part = part_in(format_, about, leaf, found.record)
         return format_.part_parameters(part, about) if part else format_.whole_parameters(about)
 
-    def _check_parameters(self, wanted: Mapping[_Key, tuple[Leaf, Found]], name: str) -> None:
+    def _check_parameters(self, wanted: Mapping[_Key, tuple[Leaf, Found]], name: str | DatasetName) -> None:
         if not self._parameters:
             return
         known: dict[str, None] = {}
@@ -308,19 +326,21 @@ class Reader:
                 )
 
     def _read_leaves(self, wanted: Mapping[_Key, tuple[Leaf, Found]]) -> None:
-        by_file: dict[tuple[UUID, str], list[_Key]] = {}
-        for key, (_, found) in wanted.items():
+        files: dict[tuple[Repository, str], _Datasets] = {}
+        for key, (leaf, found) in wanted.items():
             if self._from_cache(key, found):
                 continue
-            if found.record.file is None:
+            file = found.record.file
+            if file is None:
                 raise AssemblyError(f"{found.record.type!r} {found.record.data_id} has no file")
-            by_file.setdefault((found.repository.id, found.record.file.path), []).append(key)
-        for done, keys in enumerate(by_file.values()):
+            datasets = files.setdefault((found.repository, file.path), {})
+            datasets.setdefault(key[0], []).append((key, leaf, found))
+        for done, datasets in enumerate(files.values()):
             if self._progress is not None:
-                self._progress(done, len(by_file))
-            self._read_file({key: wanted[key] for key in keys})
+                self._progress(done, len(files))
+            self._read_file(datasets)
         if self._progress is not None:
-            self._progress(len(by_file), len(by_file))
+            self._progress(len(files), len(files))
 
     def _shared_key(self, key: _Key, found: Found) -> tuple[UUID, str, str]:
         how = found.record.writing
@@ -335,36 +355,39 @@ class Reader:
         self._values[key] = value
         return True
 
-    def _read_file(self, wanted: Mapping[_Key, tuple[Leaf, Found]]) -> None:
-        source = open_stored(next(iter(wanted.values()))[1])
+    def _read_file(self, datasets: _Datasets) -> None:
+        source: ClosableSource | None = None
         try:
-            by_dataset: dict[UUID, list[_Key]] = {}
-            for key in wanted:
-                by_dataset.setdefault(key[0], []).append(key)
-            for keys in by_dataset.values():
-                self._read_dataset(source, {key: wanted[key] for key in keys})
+            for wanted in datasets.values():
+                if source is None:
+                    source = open_stored(wanted[0][2])
+                self._read_dataset(source, wanted)
         finally:
-            source.close()
+            if source is not None:
+                source.close()
 
-    def _read_dataset(self, source: Any, wanted: Mapping[_Key, tuple[Leaf, Found]]) -> None:
-        record = next(iter(wanted.values()))[1].record
+    def _read_dataset(self, source: ClosableSource, wanted: Sequence[_Wanted]) -> None:
+        record = wanted[0][2].record
         format_, about = self._opener.about(record)
-        inside: dict[str, _Key] = {}
+        inside: dict[str, tuple[_Key, Found]] = {}
         with failing(about, format_, source):
-            for key, (leaf, _) in wanted.items():
+            for key, leaf, found in wanted:
                 part = part_in(format_, about, leaf, record)
                 if part:
-                    inside[part] = key
+                    inside[part] = key, found
                 else:
                     only = self._only(key, format_.whole_parameters(about))
-                    self._keep(key, wanted[key][1], read_whole(format_, source, about, only))
+                    self._keep(key, found, read_whole(format_, source, about, only))
             if inside:
-                asked = {part: self._only(key, format_.part_parameters(part, about)) for part, key in inside.items()}
+                asked = {
+                    part: self._only(key, format_.part_parameters(part, about)) for part, (key, _) in inside.items()
+                }
                 for part, value in read_parts(format_, source, about, asked).items():
-                    key = inside[part]
-                    self._keep(key, wanted[key][1], value)
+                    self._keep(*inside[part], value)
 
     def _only(self, key: _Key, names: tuple[str, ...]) -> dict[str, Any]:
+        if not self._parameters:
+            return {}
         only = {name: value for name, value in self._parameters.items() if name in names}
         if self._choice is not None and "columns" in only:
             columns = self._choice.read(key)
@@ -502,7 +525,7 @@ def disassembler_of(composite: CompositeType, opener: Opener) -> Disassembler | 
     return found
 
 
-def check_complete(located: LocatedBranch, name: str, data_id: Mapping[str, Any]) -> None:
+def check_complete(located: LocatedBranch, name: str | DatasetName, data_id: Mapping[str, Any]) -> None:
     """Raise `DatasetNotFoundError` if anything that is needed is missing; names all of it.
 
     Raises

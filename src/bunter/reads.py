@@ -15,18 +15,16 @@ from .errors import (
     IntegrityError,
     RepositoryError,
 )
-from .ingesting import Progress
 from .locate import Located, LocatedBranch, LocatedNode, Resolve, lacking, located_leaves
-from .plan_view import Plan
 from .reading import Reader, check_complete
 from .refs import DatasetRef, DeferredDataset, Query
-from .searching import search
 from .session import Session, one_of
-from .tracing import trace
-from .trash import Trashed, in_trash, meant, trashed
 
 if TYPE_CHECKING:
+    from .plan_view import Plan
+    from .reading import Progress
     from .scanning import Scan
+    from .trash import Trashed
     from .verifying import Report
 
 _RESOLVES = ("pinned", "nearest", "exact")
@@ -132,6 +130,8 @@ class Reads(Session):
         With ``parameters={"columns": [...]}`` it says which columns would be read of which tables; for that, the
         headers of tables that are joined are looked at.
         """
+        from .plan_view import Plan
+
         check_choice("resolve", resolve, _RESOLVES)
         context = self._current()
         full_name, full_id = self._resolve(context, name, data_id, dataId, keys)
@@ -270,9 +270,10 @@ class Reads(Session):
         limit : int, optional
             At most so many.
         """
+        from .searching import search
+
         context = self._current()
         full_name, standard = context.resolve(name, one_of(data_id, dataId), keys)
-        context.definitions.find(full_name)
         return Query(self, full_name, search(context, full_name, standard, where, order_by, limit, region))
 
     def trashed(
@@ -296,6 +297,8 @@ class Reads(Session):
         data_id : mapping, optional
             Only datasets whose data IDs agree with these keys and values; more as keywords.
         """
+        from .trash import in_trash, meant, trashed
+
         context = self._current()
         asked = meant(context, name, one_of(data_id, dataId), keys)
         places = list(self._starts) if context.output is None else [context.output]
@@ -423,6 +426,8 @@ class Reads(Session):
         deep: bool,
         components: bool,
     ) -> list[DatasetRef]:
+        from .tracing import trace
+
         context = self._current()
         if isinstance(start, DatasetRef):
             return trace(self, context, start, forwards=forwards, deep=deep, components=components)

@@ -190,11 +190,13 @@ class Query:
     def to_table(self) -> Any:
         """Return an `astropy.table.Table` with a column a key."""
         from astropy.table import Table
+        from numpy import array
 
         # An aggregate without keys of its own has the data ID that was asked for.
         keys = self._rows.keys if self._rows.rows else self._butler.keys(str(self._name))
-        columns = zip(*self._rows.rows, strict=True) if self._rows.rows else [[] for _ in keys]
-        return Table({key: list(column) for key, column in zip(keys, columns, strict=True)})
+        columns = zip(*self._rows.rows, strict=True) if self._rows.rows else [() for _ in keys]
+        # Of a list the Table would look at every value: it may be masked, or a quantity.
+        return Table({key: array(column) for key, column in zip(keys, columns, strict=True)}, copy=False)
 
     def __repr__(self) -> str:
         return f"<Query of {self._name}: {len(self)} datasets>"

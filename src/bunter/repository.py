@@ -65,6 +65,7 @@ class Repository:
         self.parents = parents
         self.folders = folders
         self.writable = writable
+        self._policy = os.path.join(root, POLICY)
         self._folders_trusted = folders_trusted
         self.trust_paths: tuple[str, ...] = ()
         self.files = LocalFiles(root, durable=durable)
@@ -84,12 +85,11 @@ class Repository:
 
     def read_definitions(self) -> None:
         """Read the policy, and those of the parents, as they are now."""
-        path = os.path.join(self.root, POLICY)
-        stamp = _stamp(path)
+        stamp = _stamp(self._policy)
         inherited = [parent.definitions for parent in self.parents]
         own = None
         if stamp is not None:
-            own = load(Path(path), known=Definitions.combine(inherited, None) if inherited else None)
+            own = load(Path(self._policy), known=Definitions.combine(inherited, None) if inherited else None)
         self.definitions = Definitions.combine(inherited, own)
         self.own = own
         self._policy_stamp = stamp
@@ -102,17 +102,19 @@ class Repository:
         RepositoryError
             If the repository is not there any more.
         """
-        stamp = _stamp(os.path.join(self.root, POLICY))
+        stamp = _stamp(self._policy)
         if stamp is None and not is_repository(self.root):
             raise RepositoryError(
                 f"the repository {self.root} is gone: it was there when it was opened, and has no {DESCRIPTION} now. "
                 "Nothing was written. Put it back to where it was, or open it where it is now"
             )
-        return stamp != self._policy_stamp or any(parent.changed() for parent in self.parents)
+        if stamp != self._policy_stamp:
+            return True
+        return bool(self.parents) and any(parent.changed() for parent in self.parents)
 
     def define(self, definitions: Definitions) -> None:
         """Store definitions as the repository's own policy."""
-        _write_whole(os.path.join(self.root, POLICY), definitions.to_yaml(), durable=self.files.durable)
+        _write_whole(self._policy, definitions.to_yaml(), durable=self.files.durable)
         self.read_definitions()
 
     def make_writable(self) -> None:
@@ -190,6 +192,8 @@ class Overlay(Repository):
     """What a transaction has put and nobody else sees yet: nearer than its output, with the same files."""
 
     def __init__(self, output: Repository) -> None:
+        from .registry.pending import PendingRegistry
+
         self.root = output.root
         self.id = uuid4()
         self.parents = (output,)
@@ -198,7 +202,7 @@ class Overlay(Repository):
         self._folders_trusted = output._folders_trusted
         self.trust_paths = output.trust_paths
         self.files = output.files
-        self.registry = SqliteRegistry(":memory:", create=True)
+        self.registry = PendingRegistry()
         self.own = None
         self.definitions = output.definitions
 

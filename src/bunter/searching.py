@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .context import Context
 from .dataid import KeyValue
@@ -12,8 +12,10 @@ from .definitions.model import CompositeType, PartOfType, StoredType
 from .errors import DataIdError, ParameterError
 from .names import DatasetName
 from .querying import Relation, Rows, ordered
-from .where import parse as parse_where
 from .words import did_you_mean, listing
+
+if TYPE_CHECKING:
+    from .where import Expression
 
 
 def search(
@@ -45,24 +47,31 @@ def search(
         relation = context.finder.relation(name, standard)
     implied = {key: given for key, given in context.definitions.implied.items() if set(given) <= set(relation.keys)}
     relation = relation.where(standard)
-    facts = _facts(context, implied, where, standard)
-    if where is not None:
+    expression = None if where is None else _parsed(where)
+    facts = _facts(context, implied, expression, standard)
+    if expression is not None:
         stored = list(_stored_types(context, name, set()))
         cards = [word for type_ in stored for word in (*type_.metadata, *type_.path_fields)]
         known = list(dict.fromkeys([*relation.keys, *implied, *cards]))
-        for word in parse_where(where).names:
+        for word in expression.names:
             if word not in known:
                 raise ParameterError(
                     f"where={where!r}: no such key {word!r}{did_you_mean(word, known)}; there are: {listing(known)}"
                 )
-        recorded = _recorded(context, stored, set(parse_where(where).names) - {*relation.keys, *implied}, standard)
+        recorded = _recorded(context, stored, set(expression.names) - {*relation.keys, *implied}, standard)
         for word, (keys, values) in recorded.items():
             implied[word], facts[word] = keys, values
-    rows = _filtered(relation, standard, where, facts, implied)
-    found = ordered(Relation(relation.keys, rows), _orders(order_by, relation.keys))
+    found = ordered(_filtered(relation, standard, expression, facts, implied), _orders(order_by, relation.keys))
     if limit is not None:
         del found.rows[limit:]
     return found
+
+
+def _parsed(where: str) -> Expression:
+    # Most queries have no expression, and need nothing of what reads one.
+    from .where import parse
+
+    return parse(where)
 
 
 def _pure_aggregate(context: Context, name: DatasetName, standard: Mapping[str, KeyValue]) -> Relation | None:
@@ -79,11 +88,14 @@ def _pure_aggregate(context: Context, name: DatasetName, standard: Mapping[str, 
 
 
 def _facts(
-    context: Context, implied: Mapping[str, tuple[str, ...]], where: str | None, standard: Mapping[str, KeyValue]
+    context: Context,
+    implied: Mapping[str, tuple[str, ...]],
+    expression: Expression | None,
+    standard: Mapping[str, KeyValue],
 ) -> dict[str, dict[tuple[KeyValue, ...], KeyValue]]:
     wanted = set(standard) & set(implied)
-    if where is not None:
-        wanted |= set(parse_where(where).names) & set(implied)
+    if expression is not None:
+        wanted |= set(expression.names) & set(implied)
     facts: dict[str, dict[tuple[KeyValue, ...], KeyValue]] = {}
     for key in wanted:
         facts[key] = {}
@@ -143,14 +155,13 @@ def _orders(order_by: str | Sequence[str] | None, keys: Sequence[str]) -> list[t
 def _filtered(
     relation: Relation,
     standard: Mapping[str, KeyValue],
-    where: str | None,
+    expression: Expression | None,
     facts: Mapping[str, Mapping[tuple[KeyValue, ...], KeyValue]],
     implied: Mapping[str, tuple[str, ...]],
-) -> set[tuple[KeyValue, ...]]:
-    expression = None if where is None else parse_where(where)
+) -> Relation:
     asked = {key: value for key, value in standard.items() if key in facts}
     if expression is None and not asked:
-        return relation.rows
+        return relation
     kept = set()
     for row in relation.rows:
         values: dict[str, KeyValue | None] = dict(zip(relation.keys, row, strict=True))
@@ -161,4 +172,4 @@ def _filtered(
             continue
         if expression is None or expression.evaluate(values):
             kept.add(row)
-    return kept
+    return Relation(relation.keys, kept)

@@ -7,13 +7,11 @@ import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 from .cache import ComponentCache
 from .choices import check_choice
-from .committing import Staged, commit
 from .context import Context
 from .dataid import DataId, KeyValue
 from .definitions import Definitions
@@ -22,7 +20,6 @@ from .errors import (
     ParameterError,
     RepositoryError,
 )
-from .ingesting import Progress
 from .locate import Found, Located, LocatedBranch, LocatedNode, located_leaves
 from .names import DatasetName
 from .opening import Opening, RepositoryArgs, arguments_of
@@ -30,12 +27,13 @@ from .reading import Opener, Reader
 from .refs import DatasetRef, DeferredDataset
 from .registry.interface import Record
 from .repository import Chain, Opened, Overlay, Repository, is_repository, resolve_root
-from .tracing import as_put, holder, pins_now
 from .trust import Importer
+from .values import dataclass, replace
 from .words import did_you_mean, listing
 
 if TYPE_CHECKING:
-    pass
+    from .committing import Staged
+    from .reading import Progress
 
 _RESOLVES = ("pinned", "nearest", "exact")
 
@@ -124,7 +122,8 @@ class Session:
         transaction: Transaction | None = getattr(self._local, "transaction", None)
         if transaction is not None:
             return transaction.context
-        if any(start.changed() for start in self._starts):
+        changed = [start for start in self._starts if start.changed()]
+        if changed:
             for repository in reversed(self._context.chain.order):
                 repository.read_definitions()
             self._context = self._make_context()
@@ -162,6 +161,8 @@ class Session:
         try:
             yield self
             self._local.transaction = None
+            from .committing import commit
+
             commit(context, transaction.staged)
         except BaseException:
             for staged in transaction.staged:
@@ -182,7 +183,6 @@ class Session:
         strict: bool = False,
     ) -> tuple[DatasetName, dict[str, KeyValue]]:
         full_name, standard = context.resolve(name, one_of(data_id, other), keys)
-        context.definitions.find(full_name)
         return full_name, context.complete(full_name, standard, strict=strict)
 
     def _ref(
@@ -205,7 +205,7 @@ class Session:
     ) -> Any:
         if parameters is not None and not isinstance(parameters, Mapping):
             raise ParameterError(f"parameters= takes a mapping, not a {type(parameters).__name__}")
-        if _is_dataset(as_type):
+        if as_type is not None and _is_dataset(as_type):
             from .scanning import Members, dataset_of
 
             if parameters:
@@ -213,7 +213,7 @@ class Session:
             return dataset_of(Members(located, str(name), data_id, self._opener), f"{name} {DataId(data_id)}")
         sharing = self._share if share is None else share
         reader = Reader(self._opener, self._cache if sharing else None, parameters or {}, self._deferred, progress)
-        obj = reader.read(located, str(name), data_id)
+        obj = reader.read(located, name, data_id)
         if as_type is None:
             return obj
         from .formats.convert import convert
@@ -224,6 +224,8 @@ class Session:
         context = self._current()
         ref = self._ref(context, name, data_id, located)
         if ref._found is not None:
+            from .tracing import pins_now
+
             # What was located is what will be read, whatever is replaced until then.
             ref._pins = pins_now(context, ref._found)
         return DeferredDataset(ref)
@@ -241,6 +243,8 @@ class Session:
         data_id = context.complete(name, ref.data_id)
         branch = context.expand(name, data_id)
         if ref._pins is not None and ref._found is not None and "resolve" not in options:
+            from .tracing import as_put
+
             located = as_put(context, branch, ref._found, ref._pins)
         else:
             located = context.locate(branch, resolve)
@@ -248,6 +252,8 @@ class Session:
         return self._read(located, name, data_id, *chosen)
 
     def _holder(self, found: Found) -> Found | None:
+        from .tracing import holder
+
         return holder(self._current(), found)
 
     def _found_again(self, repository_id: UUID, record: Record) -> Found | None:
@@ -277,7 +283,6 @@ class Session:
         """Return the keys that a full data ID of `name` has."""
         context = self._current()
         full_name, _ = context.resolve(name, None, {})
-        context.definitions.find(full_name)
         return context.planner.keys(full_name)
 
 

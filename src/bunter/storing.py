@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -26,16 +25,21 @@ from .errors import (
     RepositoryError,
 )
 from .files.interface import ClosableSource, StoredFile
+from .files.local import LocalDraft
 from .formats import find as find_format
 from .formats.interface import About, Format
-from .locate import Found
+from .locate import Found, Locator, Resolve
 from .names import DatasetName
 from .plan import Leaf
 from .reading import writing_of
 from .registry.interface import NewDataset, Pin, Precursor, Record
 from .repository import Repository
 from .sky.objects import footprint_of
+from .values import dataclass, replace
 from .words import listing
+
+_TOGETHER = 64
+"""How many files of one put are open at once, waiting for the disk."""
 
 
 @dataclass(slots=True)
@@ -112,17 +116,25 @@ class Storer:
         self.output = context.need_output()
         self.staged = Staged()
         self.data_id: Mapping[str, KeyValue] = {}
+        self._locator = context.locator("nearest")
         self.now = time.time_ns() // 1000
         self.by = f"bunter {__version__}" + (f"; {options.producer}" if options.producer else "")
+        self._unnamed: list[tuple[LocalDraft, NewDataset, str]] = []
 
     def exists(self, type_: str, data_id: DataId) -> Found | None:
-        """Return the dataset of a type and data ID that the output holds, or a transaction of ours has put."""
-        locator = self.context.locator("nearest")
+        """Return the dataset of a type and data ID that the output holds, or a transaction of ours has put.
+
+        What was looked up once in a put counts for all of it: whether it still holds, the commit tells.
+        """
         for repository in self.context.nearest_output():
-            record = locator.direct(repository, type_, data_id)
+            record = self._locator.direct(repository, type_, data_id)
             if record is not None:
                 return Found(repository, record)
         return None
+
+    def locator(self, resolve: Resolve) -> Locator:
+        """Return a locator that knows what was looked up."""
+        return self.context.locator(resolve, self._locator)
 
     def twin(self, type_: str, data_id: DataId) -> NewDataset | None:
         """Return the dataset that this very put has written as another component already."""
@@ -132,7 +144,7 @@ class Storer:
         return None
 
     def found(self, new: NewDataset) -> Found:
-        """Return a dataset that is written but not recorded yet as one that is there."""
+        """Return a dataset that is written, but not recorded yet, as if it were."""
         record = Record(
             new.type, new.data_id, new.uuid, "", True, new.file, new.writing, new.written_at, new.written_by
         )
@@ -140,9 +152,12 @@ class Storer:
 
     def exists_error(self, name: str, existing: Found) -> DatasetExistsError:
         """Return the error for a dataset that would be overwritten."""
+        other = "components"
+        if existing.record.file is not None:
+            other = f"content ({place_of(existing)}, UUID {existing.record.uuid})"
         return DatasetExistsError(
-            f"{name} {existing.record.data_id} exists in {existing.repository.root} with other content "
-            f"({place_of(existing)}, UUID {existing.record.uuid}); nothing was written. To replace it say replace=True"
+            f"{name} {existing.record.data_id} exists in {existing.repository.root} with other {other}; nothing was "
+            "written. To replace it say replace=True"
         )
 
     def write(self, value: Any, leaf: Leaf, strip: list[str], *, replaces: bool) -> NewDataset:
@@ -164,8 +179,8 @@ class Storer:
         self.staged.drafts.append(draft)
         try:
             layout = format_.write(stripped(value, strip) if strip else value, draft.stream, about)
-            draft.finish()
-            published = draft.publish(self._path_taken)
+            draft.end()
+            draft.hasten()
         except (BunterError, MemoryError):
             raise
         except OSError as error:
@@ -174,26 +189,55 @@ class Storer:
             raise FormatError(
                 f"{about.name} cannot be written as {format_.name}: {type(error).__name__}: {error}"
             ) from error
-        file = StoredFile(published, True, draft.size, None, draft.checksum, layout)
         new = NewDataset(
             stored.name,
             {key: self.context.definitions.key_types[key] for key in stored.keys},
             leaf.data_id,
             uuid4(),
-            file,
+            StoredFile(path, True, draft.size, None, draft.checksum, layout),
             writing_of(stored, about.component),
             self.now,
             self.by,
             replaces=replaces,
             footprint=footprint_of(value),
-            metadata=recorded_cards(format_, self.output.files.open(file), about, stored.metadata),
         )
+        self._unnamed.append((draft, new, about.name))
+        if len(self._unnamed) >= _TOGETHER:
+            self.publish()
+        if stored.metadata:
+            new.metadata = recorded_cards(format_, self._open(new), about, stored.metadata)
         self.staged.changes.datasets.append(new)
         self.staged.values[new.uuid] = leaf, value, strip
         return new
 
-    def _path_taken(self, path: str) -> bool:
-        return any(repository.registry.path_taken(path) for repository in self.context.nearest_output())
+    def publish(self) -> None:
+        """Give every file that was written its name, once it is on disk: all of them are waited for together."""
+        waiting, self._unnamed = self._unnamed, []
+        for draft, _, name in waiting:
+            try:
+                draft.finish()
+            except OSError as error:
+                raise write_error(error, name, self.output) from error
+        for draft, new, _ in waiting:
+            assert new.file is not None
+            # What a transaction of ours has put is on disk, or else found out when this one is shown.
+            path = draft.publish(self.output.registry.path_taken)
+            if path != new.file.path:
+                self._named(new, path)
+
+    def _named(self, new: NewDataset, path: str) -> None:
+        """Note that a file got another name than it was to have: another file has that."""
+        assert new.file is not None
+        new.file = replace(new.file, path=path)
+        place = place_of(self.found(new))
+        for other in self.staged.changes.datasets:
+            if other.pins is not None and any(pin.uuid == new.uuid for pin in other.pins):
+                other.pins = [replace(pin, place=place) if pin.uuid == new.uuid else pin for pin in other.pins]
+
+    def _open(self, new: NewDataset) -> ClosableSource:
+        self.publish()
+        assert new.file is not None
+        return self.output.files.open(new.file)
 
     def _template_values(self, stored: StoredType, data_id: DataId) -> dict[str, KeyValue]:
         assert stored.template is not None
@@ -273,7 +317,7 @@ class Storer:
             draft.finish()
             if record.file.checksum is not None and draft.checksum != record.file.checksum:
                 raise IntegrityError(f"{source.name} is not the file that was written (its checksum differs)")
-            path = draft.publish(self._path_taken)
+            path = draft.publish(self.output.registry.path_taken)
         except IntegrityError as error:
             raise IntegrityError(f"{record.type} {record.data_id}: {error}; it was not copied") from error
         except OSError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +17,7 @@ from .reading import check_complete
 from .registry.interface import Pin
 from .searching import search
 from .storing import place_of
+from .values import dataclass, field, replace
 from .words import did_you_mean, listing
 
 MODES = ("copy", "hardlink", "symlink", "reference")
@@ -260,11 +260,11 @@ def pins_of(located: LocatedNode, put: Found, context: Context) -> list[Pin]:
         if found is not None:
             pins.append(replace(found, place=pin.place) if found.uuid == pin.uuid and pin.place else found)
             continue
-        data_id = _pinned_data_id(pin, located, put, context)
-        if data_id is not None:
-            pins.append(replace(pin, data_id=data_id))
-    known = [pin.component for pin in pins]
-    pins += [pin for pin in now.values() if not any(_overlap(pin.component, other) for other in known)]
+        known = _known_pin(pin, located, put, context)
+        if known is not None:
+            pins.append(known)
+    names = [pin.component for pin in pins]
+    pins += [pin for pin in now.values() if not any(_overlap(pin.component, name) for name in names)]
     return pins
 
 
@@ -272,23 +272,24 @@ def _overlap(a: str, b: str) -> bool:
     return a == b or a.startswith(f"{b}.") or b.startswith(f"{a}.")
 
 
-def _pinned_data_id(pin: Pin, located: LocatedNode, put: Found, context: Context) -> DataId | None:
-    """Return the data ID of what is pinned, of which a registry keeps only a hash."""
+def _known_pin(pin: Pin, located: LocatedNode, put: Found, context: Context) -> Pin | None:
+    """Return a pin with what a registry does not keep of it: the data ID of what is pinned, and where that is."""
     if pin.uuid is not None:
         for repository in context.chain.beyond(put.repository):
             record = repository.registry.by_uuid(pin.type, pin.uuid, pin.part)
             if record is not None:
-                return record.data_id
+                place = pin.place or place_of(Found(repository, record))
+                return replace(pin, data_id=record.data_id, place=place)
         return None
     if pin.member is not None:
-        return pin.member
+        return replace(pin, data_id=pin.member)
     node = located.node
     branch: Branch | None = node
     if node.take:
         branch = context.planner.expand(DatasetName.parse(node.composite.name), node.data_id)
     for name in pin.component.split("."):
         branch = _behind(branch.branches[name]) if isinstance(branch, Node) and name in branch.branches else None
-    return branch.data_id if isinstance(branch, Leaf | Node) else None
+    return replace(pin, data_id=branch.data_id) if isinstance(branch, Leaf | Node) else None
 
 
 def _pins(path: str, located: LocatedBranch, member: DataId | None = None) -> Iterator[Pin]:

@@ -93,6 +93,15 @@ class Taken:
         )
 
 
+def refuse_cutout(obj: Any, name: object) -> None:
+    """Refuse to put a part of an image as the whole."""
+    origin = getattr(obj, "origin", None)
+    if isinstance(origin, tuple) and any(origin):
+        raise AssemblyError(
+            f"the object is a cutout (origin {origin}); {str(name)!r} holds whole frames. Nothing was written"
+        )
+
+
 def what(value: Any) -> str:
     """Return what an object holds, for messages."""
     return "pixels" if hasattr(value, "shape") and hasattr(value, "dtype") else "values"

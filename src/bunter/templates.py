@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from itertools import pairwise
-from typing import Literal, TypeAlias
 
 from .dataid import KeyValue, check_text, check_value
 from .errors import DataIdError, DefinitionError
+from .matching import Field, Folder, Glance, Kind, Token, Unsure, glance
+from .values import dataclass, field
 from .words import listing, shown
-
-Kind: TypeAlias = Literal["int", "str", "float"]
 
 _LONGEST_TEMPLATE = 1000
 _LONGEST_NAME = 255
@@ -35,20 +33,6 @@ _FLOAT = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?\Z")
 _ESCAPE = re.compile(r"(?:%[0-9A-F]{2})+")
 _COMPRESSIONS = frozenset((".gz", ".bz2", ".fz", ".xz", ".zst", ".z", ".lz4", ".zip"))
 _SUFFIX = re.compile(r"(?<=[^.])\.[A-Za-z][A-Za-z0-9]{0,9}\Z")
-
-
-@dataclass(frozen=True, slots=True)
-class _Field:
-    """One field of a template: its key, its kind (None: not said), its zero-padded width and its float format."""
-
-    key: str
-    kind: Kind | None = None
-    width: int = 0
-    spec: str = ""
-
-
-_Token: TypeAlias = str | _Field
-_Folder: TypeAlias = tuple[_Token, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +73,9 @@ class Template:
     fields: tuple[str, ...] = field(init=False, repr=False, compare=False)
     kinds: dict[str, Kind | None] = field(init=False, repr=False, compare=False)
     ingest_only: bool = field(init=False, repr=False, compare=False)
-    _folders: tuple[_Folder, ...] = field(init=False, repr=False, compare=False)
+    _folders: tuple[Folder, ...] = field(init=False, repr=False, compare=False)
+    _unsaid: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    _glances: dict[tuple[str, ...], Glance | None] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         folders = _parsed(self.text)
@@ -110,6 +96,9 @@ class Template:
         object.__setattr__(self, "fields", tuple(kinds))
         object.__setattr__(self, "kinds", kinds)
         object.__setattr__(self, "ingest_only", ingest_only)
+        unsaid = tuple(key for key, kind in kinds.items() if kind is None)
+        object.__setattr__(self, "_unsaid", (*unsaid, "_") if ingest_only else unsaid)
+        object.__setattr__(self, "_glances", {})
 
     def __reduce__(self) -> tuple[type[Template], tuple[str]]:
         return Template, (self.text,)
@@ -188,8 +177,38 @@ class Template:
             )
         return found[0] if found else None
 
+    def matcher(self, kinds: Mapping[str, str]) -> Callable[[str], dict[str, KeyValue] | None]:
+        """Return what does the same as `match` for many paths with the same kinds."""
+        look = self._glance(kinds)
+        usual = None if look is None else look.usual
+
+        def match(path: str) -> dict[str, KeyValue] | None:
+            values = None if usual is None or "%" in path else usual.reading(path)
+            return self.match(path, kinds) if values is None else values
+
+        return match
+
     def _readings(self, path: str, kinds: Mapping[str, str]) -> list[dict[str, KeyValue]]:
         """Return no reading, the only one, or two of several."""
+        if "%" not in path:
+            look = self._glance(kinds)
+            seen = None if look is None else look.readings(path)
+            if seen is not None and not isinstance(seen, Unsure):
+                return seen
+        return self._searched(path, kinds)
+
+    def _glance(self, kinds: Mapping[str, str]) -> Glance | None:
+        """Return what reads paths without a search, None if this template needs one."""
+        given = tuple([kinds.get(key) or "str" for key in self._unsaid])
+        try:
+            return self._glances[given]
+        except KeyError:
+            known: dict[str, str] = {key: kind or "str" for key, kind in self.kinds.items()}
+            known.update(zip(self._unsaid, given, strict=True))
+            found = self._glances[given] = glance(self._folders, known)
+            return found
+
+    def _searched(self, path: str, kinds: Mapping[str, str]) -> list[dict[str, KeyValue]]:
         names = path.split("/")
         if len(names) < len(self._folders):
             return []
@@ -290,7 +309,7 @@ def _split_suffix(name: str) -> tuple[str, str]:
     return (name[: found.start()], found.group()) if found else (name, "")
 
 
-def _write(folder: _Folder, values: Mapping[str, KeyValue], level: int, *, first: bool) -> str:
+def _write(folder: Folder, values: Mapping[str, KeyValue], level: int, *, first: bool) -> str:
     """Return one folder or file name; `level` 1 encodes punctuation in values too, 2 every character."""
     text = "".join(t if isinstance(t, str) else _write_value(t, values[t.key], level) for t in folder)
     if level == 0 and (
@@ -302,7 +321,7 @@ def _write(folder: _Folder, values: Mapping[str, KeyValue], level: int, *, first
     return text
 
 
-def _write_value(token: _Field, value: KeyValue, level: int) -> str:
+def _write_value(token: Field, value: KeyValue, level: int) -> str:
     if isinstance(value, int):
         text = f"{value:0{token.width}d}" if token.width else str(value)
         return text if level == 0 else text.replace("-", "%2D")
@@ -346,11 +365,11 @@ class _Search:
                     break
         return [{key: reading[key] for key in self.template.fields} for reading in found]
 
-    def _kind(self, token: _Field) -> str:
+    def _kind(self, token: Field) -> str:
         # What one field says of its key holds for the others, too.
         return token.kind or self.template.kinds.get(token.key) or self.kinds.get(token.key) or "str"
 
-    def _table(self, folder: _Folder, name: str) -> list[frozenset[int]]:
+    def _table(self, folder: Folder, name: str) -> list[frozenset[int]]:
         """For each token, the positions from which it and all that follow can match, values aside."""
         table = [frozenset((len(name),))]
         for token in reversed(folder):
@@ -368,7 +387,7 @@ class _Search:
             table.insert(0, ok)
         return table
 
-    def _ends(self, token: _Field, name: str, start: int, after: frozenset[int]) -> Iterator[int]:
+    def _ends(self, token: Field, name: str, start: int, after: frozenset[int]) -> Iterator[int]:
         kind = self._kind(token)
         if kind == "int":
             found = _INT.match(name, start)
@@ -407,7 +426,7 @@ class _Search:
             return
         self.seen.add(state)
         token = folder[j]
-        assert isinstance(token, _Field)
+        assert isinstance(token, Field)
         for end in self._ends(token, name, start, reachable[j + 1]):
             self.steps += 1
             if self.steps > _MOST_STEPS:
@@ -426,7 +445,7 @@ class _Search:
             elif values[token.key] == value:
                 yield from self._walk(i, j + 1, end, values)
 
-    def _value(self, token: _Field, text: str) -> KeyValue | None:
+    def _value(self, token: Field, text: str) -> KeyValue | None:
         kind = self._kind(token)
         if kind == "int":
             return int(text.replace("%2D", "-"))
@@ -444,7 +463,7 @@ class _Search:
             return None
 
 
-def _parsed(text: str) -> tuple[_Folder, ...]:
+def _parsed(text: str) -> tuple[Folder, ...]:
     if not isinstance(text, str) or not text:
         raise DefinitionError(f"a template is a relative path, not {shown(text)}")
     # A subclass may say that it is another string: its own characters count.
@@ -452,12 +471,12 @@ def _parsed(text: str) -> tuple[_Folder, ...]:
 
 
 @lru_cache(maxsize=1024)
-def _parsed_text(text: str) -> tuple[_Folder, ...]:
+def _parsed_text(text: str) -> tuple[Folder, ...]:
     if len(text) > _LONGEST_TEMPLATE:
         raise DefinitionError(f"a template has at most {_LONGEST_TEMPLATE} characters; this one has {len(text)}")
-    folders: list[list[_Token]] = [[]]
+    folders: list[list[Token]] = [[]]
     for token in _tokens(text):
-        if isinstance(token, _Field):
+        if isinstance(token, Field):
             folders[-1].append(token)
             continue
         if "~" in token or "\\" in token or not token.isprintable():
@@ -484,7 +503,7 @@ def _parsed_text(text: str) -> tuple[_Folder, ...]:
     return parsed
 
 
-def _append(folder: list[_Token], literal: str) -> None:
+def _append(folder: list[Token], literal: str) -> None:
     if not literal:
         return
     if folder and isinstance(folder[-1], str):
@@ -493,7 +512,7 @@ def _append(folder: list[_Token], literal: str) -> None:
         folder.append(literal)
 
 
-def _tokens(text: str) -> Iterator[_Token]:
+def _tokens(text: str) -> Iterator[Token]:
     position = 0
     for found in _FIELD.finditer(text):
         yield from _literal(text, text[position : found.start()])
@@ -521,7 +540,7 @@ def _literal(text: str, literal: str) -> Iterator[str]:
         yield literal
 
 
-def _field(text: str, whole: str, key: str, spec: str) -> _Field:
+def _field(text: str, whole: str, key: str, spec: str) -> Field:
     key = key.strip()
     if not key.isidentifier() or len(key) > 60:
         raise DefinitionError(f"the template {text!r:.200} holds {whole!r}: {key!r} cannot be a key")
@@ -534,13 +553,13 @@ def _field(text: str, whole: str, key: str, spec: str) -> _Field:
     if key == "_" and spec not in ("", "s"):
         raise DefinitionError(f"the template {text!r:.200} holds {whole!r}; '{{_}}' takes no format")
     if found["int"]:
-        return _Field(key, "int", int(found["width"] or 0))
+        return Field(key, "int", int(found["width"] or 0))
     if found["float"]:
-        return _Field(key, "float", 0, spec)
-    return _Field(key, "str" if spec == "s" else None)
+        return Field(key, "float", 0, spec)
+    return Field(key, "str" if spec == "s" else None)
 
 
-def _check_neighbours(text: str, folders: tuple[_Folder, ...]) -> None:
+def _check_neighbours(text: str, folders: tuple[Folder, ...]) -> None:
     """Refuse neighbouring fields that nothing tells apart.
 
     A field that also stands alone somewhere is known, and so is its neighbour then. A string before an integer, and
@@ -553,7 +572,7 @@ def _check_neighbours(text: str, folders: tuple[_Folder, ...]) -> None:
             token.key
             for folder in folders
             for before, token, after in zip(("", *folder[:-1]), folder, (*folder[1:], ""), strict=True)
-            if isinstance(token, _Field)
+            if isinstance(token, Field)
             and token.key not in known | {"_"}
             and all(isinstance(t, str) or t.key in known for t in (before, after))
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 from uuid import UUID
 
@@ -34,22 +34,30 @@ def holder(context: Context, found: Found) -> Found | None:
     return None
 
 
-def pins_now(context: Context, found: Found) -> dict[UUID, list[Pin]]:
-    """Return the pins of a put composite, and of the composites among them."""
+def pins_now(context: Context, found: Found, known: Mapping[UUID, list[Pin]] | None = None) -> dict[UUID, list[Pin]]:
+    """Return the pins of a put composite, and of the composites among them; those that are known are not looked up."""
     pins: dict[UUID, list[Pin]] = {}
-    waiting = [found]
+    if found.record.file is not None:
+        return pins
+    known = known or {}
+    waiting = [(found.repository, found.record.type, found.record.uuid)]
     while waiting:
-        here = waiting.pop()
-        if here.record.file is not None or here.record.uuid in pins:
+        repository, type_, uuid = waiting.pop()
+        if uuid in pins:
             continue
-        own = pins[here.record.uuid] = here.repository.registry.pins(here.record.type, here.record.uuid)
+        own = pins[uuid] = known[uuid] if uuid in known else repository.registry.pins(type_, uuid)
         for pin in own:
-            if pin.uuid is not None and isinstance(context.definitions.types.get(pin.type), CompositeType):
-                for repository in context.chain.order:
-                    record = repository.registry.by_uuid(pin.type, pin.uuid)
-                    if record is not None:
-                        waiting.append(Found(repository, record))
-                        break
+            if pin.uuid is None or not isinstance(context.definitions.types.get(pin.type), CompositeType):
+                continue
+            if pin.uuid in known:
+                waiting.append((repository, pin.type, pin.uuid))
+                continue
+            for other in context.chain.order:
+                record = other.registry.by_uuid(pin.type, pin.uuid)
+                if record is not None:
+                    if record.file is None:
+                        waiting.append((other, pin.type, pin.uuid))
+                    break
     return pins
 
 

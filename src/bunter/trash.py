@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -28,6 +27,7 @@ from .refs import DatasetRef
 from .registry.interface import Changes, NewDataset, Pin, Record
 from .repository import Overlay, Repository
 from .tracing import pins_now
+from .values import dataclass, field, replace
 from .words import listing, shown
 
 if TYPE_CHECKING:
@@ -113,7 +113,6 @@ def meant(context: Context, name: str | None, data_id: Mapping[str, Any] | None,
     if name is None:
         return Wanted(None, "", context.data_id(data_id, keys))
     full_name, standard = context.resolve(name, data_id, keys)
-    context.definitions.find(full_name)
     return Wanted(*target(context, full_name), context.complete(full_name, standard, strict=True))
 
 

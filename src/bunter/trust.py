@@ -12,7 +12,6 @@ import importlib
 import os
 import sys
 from collections.abc import Iterable
-from inspect import isroutine
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -235,6 +234,8 @@ def _homes(found: Any) -> list[str]:
     """Return the full name of a module, class or function; other objects were made where they were found."""
     if isinstance(found, ModuleType):
         return [found.__name__]
+    from inspect import isroutine
+
     if not isinstance(found, type) and not isroutine(found):
         return []
     module, own_name = getattr(found, "__module__", None), getattr(found, "__qualname__", "")

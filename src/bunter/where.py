@@ -19,11 +19,11 @@ import operator
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, NoReturn, TypeAlias
 
 from .errors import ParameterError
+from .values import dataclass, field
 from .words import did_you_mean, shown
 
 Literal: TypeAlias = int | float | str

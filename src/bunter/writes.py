@@ -4,39 +4,35 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
-from .committing import Staged, commit, until_first
-from .copying import Copied, Copy
-from .dataid import DataId
 from .definitions.model import StoredType
-from .deleting import stage_delete
 from .errors import (
     AssemblyError,
     DatasetNameError,
     RepositoryError,
 )
-from .ingesting import Ingest, Progress
 from .locate import Found
 from .names import DatasetName
-from .overlapping import new_regions
-from .purging import Purged, purge, seconds_of
-from .putting import Put
 from .refs import DatasetRef
 from .registry.interface import Changes
 from .repository import Opened
-from .session import Session, Transaction, one_of
-from .storing import Options
-from .subset import wanted
-from .tracing import pins_now, precursors_of
-from .trash import Trashed, find_trashed, meant, name_of, of_reference, stage_restore
+from .session import Session, one_of
 from .words import listing, shown
 
 if TYPE_CHECKING:
-    pass
+    from datetime import timedelta
+    from pathlib import Path
+    from uuid import UUID
+
+    from .copying import Copied
+    from .purging import Purged
+    from .reading import Progress
+    from .registry.interface import Pin, Precursor
+    from .session import Transaction
+    from .trash import Trashed
+
+# What only one of the calls needs is imported there: most processes read.
 
 
 class Writes(Session):
@@ -89,41 +85,38 @@ class Writes(Session):
         AssemblyError
             If a component is lacking, would be lost, or cannot be written through this name.
         """
+        from .putting import put
+
         context = self._current()
         context.need_output()
         full_name, full_id = self._resolve(context, name, data_id, dataId, keys, strict=True)
-        options = Options(
-            replace=replace,
-            self_contained=self_contained,
-            check=check,
-            discard=frozenset((discard,) if isinstance(discard, str) else discard),
-            precursors=precursors_of(context, precursors),
-            producer=self._producer,
-        )
+        made_from: Sequence[Precursor] = ()
+        if type(precursors) is not tuple or precursors:
+            from .tracing import precursors_of
 
-        def once() -> tuple[Staged, str, DataId, UUID]:
-            put = Put(context, options)
-            try:
-                type_, own_id, uuid = put.stage(obj, full_name, full_id)
-                given_way = put.commit()
-            except BaseException:
-                put.staged.drop()
-                raise
-            return put.staged, type_, own_id, given_way.get(uuid, uuid)
-
-        staged, type_, own_id, uuid = until_first(once)
+            made_from = precursors_of(context, precursors)
+        options = {
+            "replace": replace, "self_contained": self_contained, "check": check,
+            "discard": frozenset((discard,) if isinstance(discard, str) else discard),
+            "precursors": made_from, "producer": self._producer,
+        }  # fmt: skip
+        this, type_, own_id, uuid = put(context, obj, full_name, full_id, options)
         transaction: Transaction | None = getattr(self._local, "transaction", None)
         if transaction is not None:
-            transaction.staged.append(staged)
-        for repository in context.nearest_output():
-            record = repository.registry.by_uuid(type_, uuid)
-            if record is not None:
-                found = Found(repository, record)
-                pins = pins_now(context, found)
-                # What a transaction put will be the output's: the overlay is gone by then.
-                lasting = Found(context.need_output(), record)
-                return DatasetRef(self, DatasetName.parse(type_), own_id, lasting, pins)
-        raise RepositoryError(f"{type_} {own_id} was put, but another process has removed it from the registry since")
+            transaction.staged.append(this.staged)
+        found = this.found(type_, uuid)
+        if found is None:
+            raise RepositoryError(
+                f"{type_} {own_id} was put, but another process has removed it from the registry since"
+            )
+        pins: dict[UUID, list[Pin]] = {}
+        if found.record.file is None:
+            from .tracing import pins_now
+
+            pins = pins_now(context, found, this.staged.pins())
+        # What a transaction put will be the output's: the overlay is gone by then.
+        lasting = Found(context.need_output(), found.record)
+        return DatasetRef(self, DatasetName.parse(type_), own_id, lasting, pins)
 
     def delete(
         self,
@@ -144,6 +137,9 @@ class Writes(Session):
         DatasetNotFoundError
             If the output repository does not hold it.
         """
+        from .committing import Staged
+        from .deleting import stage_delete
+
         context = self._current()
         output = context.need_output()
         if isinstance(ref_or_name, DatasetRef):
@@ -197,6 +193,10 @@ class Writes(Session):
         IntegrityError
             If its file is not there, or has another size; nothing is changed.
         """
+        from .committing import commit
+        from .tracing import pins_now
+        from .trash import find_trashed, meant, name_of, of_reference, stage_restore
+
         context = self._current()
         output = context.need_output()
         if isinstance(ref_or_name, str):
@@ -258,6 +258,9 @@ class Writes(Session):
         RepositoryError
             Inside a transaction, or if a file cannot be removed.
         """
+        from .purging import purge, seconds_of
+        from .trash import meant
+
         context = self._current()
         context.need_output()
         asked = meant(context, name, one_of(data_id, dataId), keys)
@@ -308,6 +311,8 @@ class Writes(Session):
         DatasetExistsError
             Lists the data IDs that have other content.
         """
+        from .ingesting import Ingest
+
         context = self._current()
         context.need_output()
         full_name, standard = context.resolve(name, one_of(data_id, dataId), keys)
@@ -325,7 +330,8 @@ class Writes(Session):
         transaction: Transaction | None = getattr(self._local, "transaction", None)
         if transaction is not None:
             transaction.staged.append(ingest.staged)
-        return [DatasetRef(self, DatasetName.parse(type_), own_id, None) for type_, own_id, _ in results]
+        own_name = DatasetName.parse(definition.name)
+        return [DatasetRef(self, own_name, own_id, None) for _, own_id, _ in results]
 
     def copy_to(
         self,
@@ -381,6 +387,9 @@ class Writes(Session):
         DefinitionError, RepositoryError
             If the repository defines a type differently, has other parents, or cannot be made.
         """
+        from .copying import Copy
+        from .subset import wanted
+
         context = self._current()
         asked = wanted(
             context, names, one_of(data_id, dataId), keys,
@@ -427,6 +436,9 @@ class Writes(Session):
         DatasetExistsError
             If there is another polygon already, and `replace` is false.
         """
+        from .committing import Staged
+        from .overlapping import new_regions
+
         context = self._current()
         output = context.need_output()
         regions = new_regions(context, [keys] if isinstance(keys, str) else list(keys), table, corners, replace)

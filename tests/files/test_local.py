@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xxhash
 
-from bunter.errors import IntegrityError, RepositoryError
+from bunter.errors import IntegrityError, RepositoryError, TrustError
 from bunter.files.interface import StoredFile
 from bunter.files.local import LocalFiles, checksum_of
 
@@ -138,6 +138,57 @@ def test_writing_past_the_stream(files):
     draft.finish()
     assert draft.checksum == xxhash.xxh3_128_hexdigest(b"01ab456789")
     draft.drop()
+
+
+def test_methods_of_the_stream_that_were_taken_before(files):
+    """Whoever moves by one of them is noticed, whenever it was looked up."""
+    draft = files.draft("a")
+    seek = draft.stream.seek
+    draft.stream.write(b"0123456789")
+    seek(2)
+    draft.stream.write(b"ab")
+    seek(0, 2)
+    draft.stream.write(b"!")
+    draft.finish()
+    assert draft.checksum == xxhash.xxh3_128_hexdigest(b"01ab456789!")
+    draft.drop()
+
+
+def test_files_that_wait_for_the_disk_together(files, synced):
+    drafts = [files.draft(f"a/{number}") for number in range(3)]
+    for number, draft in enumerate(drafts):
+        draft.stream.write(b"x" * number)
+        draft.end()
+        draft.hasten()
+        assert (draft.size, draft.checksum) == (number, xxhash.xxh3_128_hexdigest(b"x" * number))
+        draft.end()
+    assert synced == []
+    for draft in drafts:
+        draft.finish()
+        draft.finish()
+    assert len(synced) == 3
+    assert [draft.publish(lambda _: False) for draft in drafts] == ["a/0", "a/1", "a/2"]
+    assert len(synced) == 3
+
+
+def test_a_folder_that_becomes_a_link_to_elsewhere(files, tmp_path):
+    """A folder that was looked at once is looked at again when it is another."""
+    (tmp_path / "elsewhere").mkdir()
+    put(files, "a/b/c")
+    os.rename(os.path.join(files.root, "a"), tmp_path / "moved")
+    os.symlink(tmp_path / "elsewhere", os.path.join(files.root, "a"))
+    with pytest.raises(TrustError, match="a link that leads to"):
+        files.draft("a/c")
+    with pytest.raises(TrustError, match="a link that leads to"):
+        files.draft("a/b/c")
+    os.unlink(os.path.join(files.root, "a"))
+    os.symlink(tmp_path / "moved", os.path.join(files.root, "a"))
+    with pytest.raises(TrustError, match="a link that leads to"):
+        files.draft("a/x")
+    assert os.listdir(tmp_path / "elsewhere") == []
+    put(files, "d/c")
+    os.symlink("d", os.path.join(files.root, "e"))
+    assert put(files, "e/x").path == "e/x"
 
 
 def test_permissions_are_the_users(files):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
+import numpy as np
 import pytest
 import xxhash
 
@@ -54,6 +55,25 @@ def flip(path, offset):
 
 def ranges(size):
     return [Range(10, 100), Range(200, 0), Range(200, size - 500)]
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_pieces_one_behind_the_other(file, size, checked):
+    with opened(file, verify=checked) as (source, data):
+        for offset, step, width, count in [(7, 150, 40, 6), (0, 100, 100, 10), (size - 1, 5000, 1, 1), (3, 90, 0, 2)]:
+            found = source.read_rows(offset, step, width, count)
+            assert found == b"".join(data[offset + step * row :][:width] for row in range(count))
+            assert not found.readonly
+        for wrong in [(-1, 150, 40, 2), (size - 100, 99, 2, 2), (0, size, 1, 2)]:
+            with pytest.raises(IntegrityError, match="bytes"):
+                source.read_rows(*wrong)
+
+
+def test_pieces_of_what_was_read_ahead(file, size):
+    with opened(file) as (source, data):
+        source.expect(lambda: [Range(0, size)])
+        assert source.read_rows(5, 50, 10, 4) == b"".join(data[start : start + 10] for start in range(5, 205, 50))
+        source.confirm()
 
 
 def test_what_is_expected_is_read_at_once(file, size):
@@ -135,6 +155,53 @@ def test_without_verification_or_checksum_nothing_is_read_ahead(file, size):
         source.confirm()
         source.check()
         source.close()
+
+
+# Numbers
+
+
+def native(data, width):
+    return np.frombuffer(data, f">u{width}").astype(f"=u{width}").tobytes()
+
+
+@pytest.mark.parametrize("verify", [True, False])
+@pytest.mark.parametrize("width", [1, 2, 4, 8])
+def test_numbers(file, size, width, verify):
+    """Fresh ones each time, beside the bytes that they are made of; damage is noticed."""
+    length = (size - 500) // 8 * 8
+    checksum = xxhash.xxh3_128_hexdigest(file[1][200 : 200 + length])
+    with opened(file, verify=verify) as (source, data):
+        for _ in range(2):
+            found = source.read_numbers(200, length, width, checksum)
+            assert bytes(found) == native(data[200 : 200 + length], width)
+            found[:] = bytes(length)
+            assert bytes(source.read_range(200, length, checksum)) == data[200 : 200 + length]
+    flip(file[0], 199 + length)
+    with opened(file) as (source, _), pytest.raises(IntegrityError, match="checksum differs"):
+        source.read_numbers(200, length, width, checksum)
+
+
+@pytest.mark.parametrize("expected", [1, 2, 4, 8])
+@pytest.mark.parametrize("width", [1, 2, 4, 8])
+def test_numbers_that_are_expected(file, size, expected, width):
+    """Whatever width was expected, each reader gets what it asks for."""
+    length = (size - 500) // 8 * 8
+    wanted = [Range(10, 104, expected), Range(200, 0, expected), Range(200, length, expected)]
+    with opened(file) as (source, data):
+        source.expect(lambda: wanted)
+        for _ in range(2):
+            for each in wanted:
+                found = source.read_numbers(each.offset, each.length, width)
+                assert bytes(found) == native(data[each.offset : each.offset + each.length], width)
+                found[:] = bytes(each.length)
+            assert bytes(source.read_range(200, length)) == data[200 : 200 + length]
+        assert bytes(source.read_all()) == data
+        source.confirm()
+    flip(file[0], size - 1)
+    with opened(file) as (source, _):
+        source.expect(lambda: wanted)
+        with pytest.raises(IntegrityError, match="checksum differs"):
+            source.read_numbers(200, length, width)
 
 
 def test_a_look_at_the_whole(file, size):

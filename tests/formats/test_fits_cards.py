@@ -11,7 +11,7 @@ from astropy.utils.exceptions import AstropyWarning
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bunter.formats.fits_cards import Card, format_card, format_cards, holds, parse
+from bunter.formats.fits_cards import Card, Cards, format_card, format_cards, holds, parse
 
 TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=250)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -45,6 +45,52 @@ def test_astropy_reads_the_same(value):
     header = fits.Header.fromstring(format_cards([Card("KEY", value, "a comment"), Card("AFTER", 1)]))
     assert header["KEY"] == value
     assert header["AFTER"] == 1
+
+
+KEYWORDS = st.sampled_from(
+    ["NAXIS", "A", "B", "Naxis", "COMMENT", "", "HIERARCH", "CONTINUE", "CONTINUE", "END", "end"]
+)
+FIELDS = st.sampled_from(
+    [
+        *(
+            "= 'abc&'",
+            "= 'abc  '",
+            "  'def&'",
+            "  'def'",
+            "  'g&' / note",
+            "= 12",
+            "= 1.5E3/c",
+            "= 1D5",
+            "= +1.",
+            "= .5",
+        ),
+        *("= nan", "= T / x", "=F", "=", "", "= (1, 2)", "= garbage", "= '&'", " ESO A = 'x&'", " COMMENT = 'x&'"),
+        *("= 'it''s&'", "   &", "= '' / '&'", "= 'a' b", "= 'open", "= 1 2", "= '\0'", "=\t7", "= 7\0", "= 1_0", "x"),
+    ]
+)
+
+
+@given(
+    st.lists(st.tuples(KEYWORDS, FIELDS), max_size=7),
+    st.booleans(),
+    st.lists(st.sampled_from(["NAXIS", "a", "CONTINUE", "END", "COMMENT", "OTHER", "ESO A"]), max_size=4),
+)
+@settings(max_examples=300, deadline=None)
+def test_what_is_asked_for_one_by_one_is_what_all_cards_say(given_cards, ended, asked):
+    text = "".join(f"{keyword:8}{field}".ljust(80) for keyword, field in given_cards)
+    header = (text + ("END".ljust(80) + "A       = 'behind'".ljust(80) if ended else "")).encode()
+    every = Cards(parse(header).cards)
+    cards = parse(header)
+    for keyword in asked:
+        assert (keyword in cards) == (keyword in every)
+        assert repr(cards.get(keyword, "none")) == repr(every.get(keyword, "none"))
+    assert cards.keywords() == every.keywords()
+    assert repr(cards.items()) == repr(every.items())
+    for keyword in every.keywords():
+        assert repr(cards[keyword]) == repr(every[keyword])
+    assert [repr(card) for card in cards] == [repr(card) for card in every]
+    with pytest.raises(KeyError):
+        cards["OTHER"]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "é", "a\nb", 10**80])

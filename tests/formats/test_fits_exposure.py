@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import io
+import os
 import warnings
 from pathlib import Path
 
@@ -29,9 +30,12 @@ from bunter.exposure import (
     VisitInfo,
     same_wcs,
 )
+from bunter.files.interface import StoredFile
+from bunter.files.sources import LocalSource
 from bunter.formats.equality import same_values
 from bunter.formats.fits_exposure import FitsExposure
 from bunter.formats.interface import About
+from bunter.reading import read_whole
 from bunter.testing import FileSource, FormatTests, written
 
 FORMAT = FitsExposure()
@@ -144,6 +148,30 @@ def test_cutouts_of_planes(tmp_path, layout):
         FORMAT.read_parts(fresh, {"psf": {"bbox": box}}, ABOUT)
 
 
+def test_a_cutout_of_floats_takes_its_rows_alone(tmp_path):
+    exposure = full(400, 300)
+    source = written(FORMAT, exposure, ABOUT, tmp_path)
+    image = {"image": {"bbox": (slice(100, 110), slice(20, 80))}}
+    assert FORMAT.read_parts(source, image, ABOUT)["image"].flags.writeable
+    assert source.bytes_read == (9 * 300 + 60) * 4
+    for shape in ([400, 299], [200, 300], [400, 301]):
+        lie = {**source.layout, "planes": {"image": ["f4", shape]}}
+        with pytest.raises(FormatError, match="other pixels than were recorded"):
+            FORMAT.read_parts(FileSource(source.name, lie), image, ABOUT)
+
+
+def test_cutouts_of_a_wide_frame_leave_out_what_is_beside_them(tmp_path):
+    image = np.random.default_rng(1).random((30, 9000)).astype("f4")
+    stored = written(FORMAT, Exposure(image), ABOUT, tmp_path)
+    file = StoredFile("a.fits", True, stored.size, None, stored.checksum, stored.layout)
+    box = slice(10, 25), slice(8000, 8100)
+    source = LocalSource(stored.name, file)
+    before = bytes_read()
+    np.testing.assert_array_equal(FORMAT.read_parts(source, {"image": {"bbox": box}}, ABOUT)["image"], image[box])
+    assert bytes_read() - before < 15 * 400 + 1000
+    source.close()
+
+
 def test_cutouts_keep_their_origin(tmp_path):
     box, inner = (slice(5, 25), slice(10, 30)), (slice(2, 4), slice(3, 9))
     cutout = full().cutout(box)
@@ -209,6 +237,53 @@ def test_masks_of_all_types(tmp_path, dtype):
     back = FORMAT.read(written(FORMAT, Exposure(np.ones((4, 5)), mask=mask), ABOUT, tmp_path), ABOUT, {}).mask
     assert back == mask
     assert back.dtype == mask.dtype
+
+
+def bytes_read():
+    if not os.path.exists("/proc/self/io"):
+        pytest.skip("nothing says how much was read")
+    with open("/proc/self/io") as counts:
+        return int(counts.readline().split()[1])
+
+
+@pytest.mark.parametrize("kind", ["f4", "f8"])
+@pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4", "u4", "i8"])
+def test_planes_are_read_once(tmp_path, kind, dtype):
+    """As numbers, whatever their width, with all of the file verified; the same as by ranges of bytes."""
+    chance = np.random.default_rng(1)
+    mask = Mask(chance.integers(0, 100, (700, 600)).astype(dtype), {"A": 0, "B": 4})
+    exposure = Exposure(chance.random((700, 600)).astype(kind), mask=mask, variance=chance.random((700, 600), "f4"))
+    stored = written(FORMAT, exposure, ABOUT, tmp_path)
+    assert FORMAT.read(stored, ABOUT, {}) == exposure
+    file = StoredFile("a.fits", True, stored.size, None, stored.checksum, stored.layout)
+    for plain in (False, True):
+        source = LocalSource(stored.name, dataclasses.replace(file, checksum=None) if plain else file)
+        before = bytes_read()
+        back = read_whole(FORMAT, source, ABOUT, {})
+        assert bytes_read() - before < stored.size + 1000
+        source.close()
+        assert back == exposure
+        for array in (back.image, back.mask.array, back.variance):
+            assert array.dtype.isnative
+            assert array.flags.writeable
+            assert array.flags.c_contiguous
+
+
+@pytest.mark.parametrize("odd", ["u2", "i4"])
+def test_a_plane_that_is_not_what_its_layout_says(tmp_path, odd):
+    """Of a layout that was made for another file, or by others, nothing is believed but where the bytes are."""
+    chance = np.random.default_rng(1)
+    exposure = Exposure(chance.random((700, 600)), mask=Mask(chance.integers(0, 100, (700, 600)).astype(odd)))
+    stored = written(FORMAT, exposure, ABOUT, tmp_path)
+    for shape in ([600, 600], [350, 600], [0, 0]):
+        layout = {**stored.layout, "planes": {**stored.layout["planes"], "image": ["f8", shape]}}
+        wanted = FORMAT.whole_ranges(layout, ABOUT)
+        file = StoredFile("a.fits", True, stored.size, None, stored.checksum, stored.layout)
+        source = LocalSource(stored.name, file)
+        source.expect(lambda wanted=wanted: wanted)
+        assert FORMAT.read(source, ABOUT, {}) == exposure
+        source.confirm()
+        source.close()
 
 
 @pytest.mark.parametrize("name", ["x", "MP_", "A" * 41, "a\nb", "é", "WITH SPACE", "A=B", "5", "-_", "lower"])

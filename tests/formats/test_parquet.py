@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bunter.errors import FormatError, IntegrityError, ParameterError
+from bunter.formats import parquet
 from bunter.formats.equality import same_values
 from bunter.formats.interface import About
 from bunter.formats.parquet import Parquet
@@ -165,6 +166,16 @@ def test_row_groups(tmp_path):
         assert list(back["s"])[999] in ("999", pa.scalar("999"))
         assert len(back["s"]) == 1000
     assert same_values(np.asarray(PARQUET.read(source, About(), {})["a"]), np.arange(1000))
+
+
+@pytest.mark.parametrize("threaded", [0, 1 << 40])
+def test_one_thread_or_several(tmp_path, monkeypatch, threaded):
+    table = Table({"a": np.arange(5000), "b": np.arange(5000) / 7, "c": [f"word {n % 50}" for n in range(5000)]})
+    source = written(PARQUET, table, About(), tmp_path)
+    monkeypatch.setattr(parquet, "_THREADED", threaded)
+    for columns in (["a", "b", "c"], ["c", "a"]):
+        assert same_values(PARQUET.read(source, About(), {"columns": columns}), table[columns])
+    assert same_values(PARQUET.read(source, About(), {}), table)
 
 
 def test_damage_is_noticed_when_only_some_columns_are_read(tmp_path):

@@ -70,7 +70,7 @@ def test_canonical_data_ids_are_sorted_and_plain():
 
 
 def test_the_version_is_a_number():
-    assert VERSION == 2
+    assert VERSION == 3
 
 
 @pytest.mark.parametrize("kinds", [{}, {"visit": "int"}, {"order": "str", "group": "float", "select": "int"}])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -17,6 +18,7 @@ from uuid import uuid4
 import pytest
 
 from bunter.errors import BunterError, IntegrityError, RepositoryError
+from bunter.registry.auditing import Audit
 from bunter.registry.interface import Changes, DatasetTaken
 from bunter.registry.sqlite import SqliteRegistry
 from bunter.testing.registry_examples import composite, dataset, one, pin_of, stored_file
@@ -104,7 +106,7 @@ def test_a_folder_is_refused(tmp_path):
         SqliteRegistry(str(tmp_path), create=True)
 
 
-@pytest.mark.parametrize(("version", "words"), [("3", "newer Bunter"), ("999999", "newer Bunter"), ("x", "no version")])
+@pytest.mark.parametrize(("version", "words"), [("4", "newer Bunter"), ("999999", "newer Bunter"), ("x", "no version")])
 def test_other_versions_are_refused(path, registry, version, words):
     with sqlite3.connect(path) as db:
         db.execute("UPDATE about SET value = ? WHERE name = 'version'", (version,))
@@ -158,6 +160,90 @@ def test_damage_is_an_error_of_ours(path):
         except (BunterError, DatasetTaken):
             refused += 1
     assert refused > 5
+
+
+LAYOUT = {"hdus": [[0, 2880, 0, "ab" * 16, "image"], [2880, 2880, 320, "cd" * 16, "image"]]}
+ODD = ["NULL", "''", "'x'", "x'00ff'", "-1", "0", "1", "2", "77", "1e300", "9223372036854775807", "zeroblob(16)"]
+SPOILT = [
+    *(f"UPDATE pin SET {name} = {odd}" for odd in ODD for name in ("leaf", "leaf_type", "uuid", "part", "place")),
+    *(f"UPDATE file SET layout = {odd}" for odd in (*ODD, "x'01000000'", "zeroblob(44)", "x'ffffffff' || layout")),
+    *(
+        f"UPDATE word SET text = {odd} WHERE text LIKE '%hdus%'"
+        for odd in (*ODD, "'{}'", "'[\"%\"]'", '\'{"a":["#"]}\'')
+    ),
+    "UPDATE word SET text = printf('%s', replace(hex(zeroblob(50000)), '0', '[')) WHERE text LIKE '%hdus%'",
+    "DELETE FROM word WHERE text LIKE '%hdus%'",
+]
+
+
+@pytest.mark.parametrize("statement", SPOILT)
+def test_pins_and_layouts_that_make_no_sense(path, registry, statement):
+    """What nobody can have written there is an error of ours wherever it is read, and never another dataset."""
+    leaf, other = dataset(one(1), file=stored_file("leaf", layout=LAYOUT)), dataset(one(2))
+    made = composite(one(1), [pin_of("a", leaf), pin_of("b", other, member=other.data_id)])
+    registry.apply([Changes([leaf, other, made])])
+    registry.close()
+    with sqlite3.connect(path) as db:
+        try:
+            db.execute(statement)
+        except sqlite3.IntegrityError:
+            pytest.skip("the tables do not take it")
+    db.close()
+    opened = SqliteRegistry(path, durable=False)
+    new = dataset(one(1), replaces=True)
+
+    def found():
+        record = opened.find("raw", one(1))
+        assert record.uuid == leaf.uuid
+        assert record.file.layout == LAYOUT or "layout" in statement or "word" in statement
+        return record
+
+    def replaced():
+        opened.apply([Changes([new], repins=[("raw", new.data_id, new.uuid)])])
+        return opened.purge(opened.trashed("raw", {}), force=True)
+
+    for call in (
+        found,
+        lambda: opened.pins("calexp", made.uuid),
+        lambda: opened.pinned_by("raw", one(1), leaf.uuid),
+        lambda: opened.pinned_by("raw", one(1), None),
+        lambda: opened.pinning(found()),
+        lambda: opened.files_at(["leaf"]),
+        lambda: list(opened.everything()),
+        lambda: list(Audit(opened).contradictions()),
+        lambda: [row for rows in Audit(opened).files() for row in rows],
+        lambda: [row for rows in Audit(opened).pins() for row in rows],
+        replaced,
+        lambda: opened.pins("calexp", made.uuid),
+    ):
+        with contextlib.suppress(BunterError):
+            call()
+    opened.close()
+
+
+def test_who_pins_what_is_found_by_indices(registry):
+    """However many pins there are, and of whatever form."""
+    leaf = dataset(one(1))
+    registry.apply([Changes([leaf, composite(one(1), [pin_of("a", leaf)])])])
+    connection = registry._connections.current().connection
+    statements: list[str] = []
+    connection.set_trace_callback(statements.append)
+    (record,) = registry.select("raw", {})
+    for uuid in (leaf.uuid, None):
+        registry.pinned_by("raw", leaf.data_id, uuid)
+    registry.pinning(record)
+    new = dataset(one(1), replaces=True)
+    registry.apply([Changes([new], repins=[("raw", new.data_id, new.uuid)])])
+    registry.apply([Changes(trashed=[("raw", new.uuid)])])
+    registry.purge(registry.trashed("raw", {}), force=True)
+    connection.set_trace_callback(None)
+    of_pins = [text for text in statements if " pin " in text and not text.startswith("INSERT")]
+    assert len(of_pins) > 8
+    for statement in of_pins:
+        steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
+        assert not [step for step in steps if "SCAN" in step], (statement, steps)
+        # The primary key begins with a type, of which there are many pins.
+        assert not [step for step in steps if step.endswith("(type=?)")], (statement, steps)
 
 
 def test_a_registry_that_goes_bad_while_it_is_open(path, registry):

@@ -25,6 +25,9 @@ class _Command(click.Group):
             return super().invoke(ctx)
         except BunterError as error:
             _fail(str(error))
+        except BrokenPipeError:
+            # Whoever reads has seen enough (`head`): click ends the process without a word.
+            raise
         except OSError as error:
             _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from ..errors import DefinitionError
+from ..values import dataclass
 from ..words import did_you_mean, listing
 
 HOW = ("same", "inner", "outer")

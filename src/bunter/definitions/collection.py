@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DatasetNameError, DatasetTypeNotFoundError, DefinitionError
 from ..names import DatasetName
+from ..values import dataclass, field, fields, replace
 from ..words import did_you_mean, listing
 from . import derive
 from .combine import Merge, same_type
@@ -52,13 +51,13 @@ class Definitions:
     _masked: Mapping[str, tuple[DatasetType, ...]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        for item in dataclasses.fields(self):
+        for item in fields(self):
             value = getattr(self, item.name)
             if isinstance(value, dict):
                 object.__setattr__(self, item.name, MappingProxyType(value))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        values = (getattr(self, item.name) for item in dataclasses.fields(self))
+        values = (getattr(self, item.name) for item in fields(self))
         return Definitions, tuple(dict(v) if isinstance(v, MappingProxyType) else v for v in values)
 
     def stages(self, type_: str) -> tuple[str, ...]:
@@ -119,7 +118,7 @@ class Definitions:
 
     def settled(self) -> Definitions:
         """Return these definitions with the first parent's wherever parents disagree, for comparisons."""
-        return dataclasses.replace(self, _conflicts={}) if self._conflicts else self
+        return replace(self, _conflicts={}) if self._conflicts else self
 
     def _check_conflicts(self, name: str, found: DatasetType) -> None:
         if not self._conflicts:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
+from ..values import fields, is_dataclass
 from .model import DatasetType
 
 _V = TypeVar("_V")
@@ -17,8 +17,8 @@ def same_type(a: DatasetType, b: DatasetType) -> bool:
 
 
 def _bare(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        names = [item.name for item in dataclasses.fields(value) if item.compare]
+    if is_dataclass(value):
+        names = [item.name for item in fields(value) if item.compare]
         return {name: _bare(getattr(value, name)) for name in names if name not in ("place", "trusted")}
     if isinstance(value, Mapping):
         return {key: _bare(inner) for key, inner in value.items()}

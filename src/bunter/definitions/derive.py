@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..components import match_component
 from ..errors import ComponentNotFoundError, DefinitionError
 from ..names import DatasetName
+from ..values import replace
 from ..words import did_you_mean, listing
 from .gen2 import bunter_name
 from .model import ComponentDefinition, CompositeType, DatasetType, PartOfType, StoredType

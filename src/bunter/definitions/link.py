@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..components import match_component
 from ..dataid import check_value
 from ..errors import BunterError, DataIdError, DatasetNameError, DefinitionError, NotFoundError
 from ..names import DatasetName
+from ..values import replace
 from ..words import did_you_mean, listing
 from . import gen2
 from .build import Builder

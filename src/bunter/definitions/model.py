@@ -8,11 +8,11 @@ name of its own). All names in here are canonical: ``calexp:jointcal.wcs``, neve
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from ..names import same_component
 from ..templates import Template
+from ..values import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from ..errors import DefinitionError
+from ..values import dataclass, field
 from ..words import shown
 from .model import Place
 

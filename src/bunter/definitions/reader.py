@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..dataid import check_key
 from ..errors import DataIdError, DatasetNameError, DefinitionError
 from ..names import DatasetName
+from ..values import dataclass, field
 from ..words import did_you_mean, shown
 from .model import Place
 from .nodes import LARGEST, Faults, Node, Scalar, from_python, parse_yaml, read_regular, resolve

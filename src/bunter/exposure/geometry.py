@@ -104,9 +104,12 @@ def check_bbox(box: Any, shape: tuple[int, int], what: str) -> tuple[slice, slic
     ParameterError
         If it is not a pair of slices (y, x), half-open, zero-based and inside an array of `shape`.
     """
-    asked = f"{what}: bbox={box!r:.80}: "
+
+    def refused(why: str) -> ParameterError:
+        return ParameterError(f"{what}: bbox={box!r:.80}: {why}")
+
     if not isinstance(box, tuple | list) or len(box) != 2 or not all(isinstance(part, slice) for part in box):
-        raise ParameterError(asked + "a pair of slices (y, x) is needed, for example (slice(10, 60), slice(20, 80))")
+        raise refused("a pair of slices (y, x) is needed, for example (slice(10, 60), slice(20, 80))")
     sides = []
     for axis, part, length in zip("yx", box, shape, strict=True):
         try:
@@ -114,13 +117,11 @@ def check_bbox(box: Any, shape: tuple[int, int], what: str) -> tuple[slice, slic
             stop = length if part.stop is None else operator.index(part.stop)
             step = 1 if part.step is None else operator.index(part.step)
         except TypeError:
-            raise ParameterError(asked + f"the slice in {axis} must have integers") from None
+            raise refused(f"the slice in {axis} must have integers") from None
         if step != 1:
-            raise ParameterError(
-                asked + f"the slice in {axis} has a step of {step}; only whole rectangles can be cut out"
-            )
+            raise refused(f"the slice in {axis} has a step of {step}; only whole rectangles can be cut out")
         if not 0 <= start < stop <= length:
-            raise ParameterError(asked + f"the slice in {axis} must lie inside 0 to {length} and not be empty")
+            raise refused(f"the slice in {axis} must lie inside 0 to {length} and not be empty")
         sides.append(slice(start, stop))
     return sides[0], sides[1]
 

@@ -268,7 +268,8 @@ def _native(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if dtype == np.int8:
         dtype = np.dtype(np.int16)
     elif dtype.itemsize == 8:
-        if array.size and (int(array.max()) >= 1 << 63 or int(array.min()) < 0):
+        # What is unsigned may be too large, what is signed may be negative.
+        if array.size and (int(array.max()) >= 1 << 63 if dtype.kind == "u" else int(array.min()) < 0):
             raise ValueError("mask: bit 63 is set; a mask has at most 63 planes")
         dtype = np.dtype(np.int64)
     elif dtype.name not in _KEPT:

@@ -81,6 +81,8 @@ def frozen_array(value: npt.ArrayLike, what: str, ndim: int, dtype: Any = np.flo
 
 def number(value: Any, what: str) -> float:
     """Return a float, or raise a `TypeError` that names `what`."""
+    if type(value) is float:
+        return value
     if isinstance(value, bool | np.bool_ | str | bytes) or not hasattr(value, "__float__") or np.ndim(value):
         raise TypeError(f"{what}: a number is needed, not {value!r:.60}")
     return float(value)

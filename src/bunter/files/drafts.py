@@ -13,10 +13,11 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 
 import xxhash
+
+from ..values import dataclass
 
 PATIENCE = 24 * 3600
 """Seconds after which a draft of a process that cannot be asked for, on another machine, counts as given up."""

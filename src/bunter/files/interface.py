@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 from ..formats.interface import Layout, Range, Source
+from ..values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,18 +32,25 @@ class _HashingStream:
         self._file = file
         self._hash: Any = xxhash.xxh3_128()
         self._hashed = 0
+        self._only_written = True
 
     def write(self, data: Any) -> int:
         view = memoryview(data)
         if not view.c_contiguous:
             view = memoryview(view.tobytes())
         if self._hash is not None:
-            if self._file.tell() == self._hashed:
+            if self._only_written or self._file.tell() == self._hashed:
                 self._hash.update(view)
                 self._hashed += view.nbytes
             else:
                 self._hash = None
         return self._file.write(view)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def flush(self) -> None:
+        self._file.flush()
 
     def writelines(self, lines: Iterable[Any]) -> None:
         for line in lines:
@@ -68,6 +75,8 @@ class _HashingStream:
         return str(self._hash.hexdigest())
 
     def __getattr__(self, name: str) -> Any:
+        # Whatever it is, it may move to another place, now or later.
+        self._only_written = False
         return getattr(self._file, name)
 
 
@@ -81,8 +90,9 @@ class LocalDraft:
     def __init__(self, files: LocalFiles, path: str) -> None:
         self._files = files
         self.path = path
-        folder, name = os.path.split(files.within(path))
-        self._temporary = os.path.join(folder, draft_name(name))
+        folder, _, name = files.within(path).rpartition(os.sep)
+        self._temporary = f"{folder}{os.sep}{draft_name(name)}"
+        self._ended = False
         self._file = self._begun(folder)
         self._stream = _HashingStream(self._file)
         self.stream = cast(BinaryIO, self._stream)
@@ -97,19 +107,39 @@ class LocalDraft:
         while True:
             attempts += 1
             try:
-                self._files.make_folder(folder)
+                # Most folders are there: whether this one is, opening tells.
+                if attempts > 1 or self._files.is_unsynced(folder):
+                    self._files.make_folder(folder)
                 return open(self._temporary, "x+b")
             except OSError as error:
+                if attempts == 1 and isinstance(error, NotADirectoryError):
+                    continue
                 # Another put that failed may have tidied away a folder while it was empty.
                 if not isinstance(error, FileNotFoundError) or attempts == _ATTEMPTS:
                     place = self._files.absolute(self.path)
                     raise RepositoryError(f"{place} cannot be written: {error.strerror}") from error
 
-    def finish(self) -> None:
-        """Flush, hash and sync what was written."""
+    def end(self) -> None:
+        """Flush and hash what was written, but do not wait for the disk: `finish` has to follow."""
+        if self._ended:
+            return
         self.checksum = self._stream.checksum()
         self._file.flush()
         self.size = os.fstat(self._file.fileno()).st_size
+        self._ended = True
+
+    def hasten(self) -> None:
+        """Let the disk begin with what was written, while there is something else to do before it is waited for."""
+        if self._files.durable and self._ended and not self._file.closed:
+            with contextlib.suppress(AttributeError, OSError):
+                # Only advice, but what is not written yet is handed to the disk for it.
+                os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def finish(self) -> None:
+        """Flush, hash and sync what was written."""
+        self.end()
+        if self._file.closed:
+            return
         if self._files.durable:
             os.fsync(self._file.fileno())
         self._file.close()
@@ -143,13 +173,13 @@ class LocalDraft:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._files.absolute(self.published))
             self.published = None
-        number = self._free_mark(taken)
+        number = 1
         while True:
             path = self._marked(number)
             place = self._files.absolute(path)
             if not taken(path) and self._aimed(place) and self._named(place):
                 break
-            number += 1
+            number = self._free_mark(taken) if number == 1 else number + 1
         if self.published is not None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._files.absolute(self.published))
@@ -162,13 +192,13 @@ class LocalDraft:
         return self.path if number == 1 else mark(self.path, number)
 
     def _free_mark(self, taken: Callable[[str], bool]) -> int:
-        """Return the next mark that seems to be free, found in few steps where thousands are not."""
+        """Return the next mark after the first that seems to be free, in few steps where thousands are not."""
 
         def in_use(number: int) -> bool:
             path = self._marked(number)
             return taken(path) or os.path.lexists(self._files.absolute(path))
 
-        used, step = 0, 1
+        used, step = 1, 1
         while in_use(used + step):
             used += step
             step *= 2
@@ -270,6 +300,7 @@ class LocalFiles:
 
     def __init__(self, root: str | Path, *, durable: bool = True, verify: bool = True) -> None:
         self.root = os.path.realpath(root)
+        self._prefix = os.path.join(self.root, "")
         self._was_there = os.path.isdir(self.root)
         self.durable = durable
         self.verify = verify
@@ -282,11 +313,11 @@ class LocalFiles:
 
     def absolute(self, path: str) -> str:
         """Return the absolute path of a stored path; refuse relative ones that leave the root."""
-        if os.path.isabs(path):
+        if path.startswith("/"):
             return path
-        if ".." in path.split("/") or "\0" in path:
+        if (".." in path and ".." in path.split("/")) or "\0" in path:
             raise IntegrityError(f"the registry names a file outside its repository: {path!r}; it was not opened")
-        return os.path.join(self.root, path)
+        return self._prefix + path
 
     def within(self, path: str) -> str:
         """Return the absolute path of a file that is to be written or removed: below the root, links followed.
@@ -303,14 +334,28 @@ class LocalFiles:
                 f"the registry names a file outside its repository as its own: {path!r}; it was not touched"
             )
         place = self.absolute(path)
-        folder = os.path.realpath(os.path.dirname(place))
-        if not any(_lies_in(folder, allowed) for allowed in (self.root, *self.trusted_folders)):
+        folder = os.path.dirname(place)
+        known = _number_of(folder)
+        # As long as a path leads to the same folder, that is where it was.
+        if known is not None and self._inside.get(folder) == known:
+            return place
+        folder = os.path.realpath(folder)
+        if _lies_in(folder, self.root):
+            if known is not None and known == _number_of(folder):
+                self._remember(os.path.dirname(place), known)
+        elif not any(_lies_in(folder, allowed) for allowed in self.trusted_folders):
             raise TrustError(
                 f"{os.path.dirname(place)} is a link that leads to {folder}, outside of the repository {self.root}: "
                 "nothing was written or removed there. If that is right, open the repository with "
                 f"Butler(..., trust_paths=[{folder!r}])"
             )
         return place
+
+    def _remember(self, folder: str, known: tuple[int, int]) -> None:
+        """Remember that a folder, which has this device and number, lies in the root."""
+        if len(self._inside) >= _MOST_FOLDERS:
+            self._inside.clear()
+        self._inside[folder] = known
 
     def open(self, file: StoredFile) -> LocalSource:
         """Open a file for reading; nothing is read yet."""
@@ -320,7 +365,7 @@ class LocalFiles:
 
     def lies_inside(self, place: str) -> bool:
         """Tell whether an absolute path leads to something in the root, links resolved."""
-        folder = os.path.dirname(place)
+        folder = place.rpartition("/")[0] or "/"
         try:
             there, itself = os.stat(folder), os.lstat(place)
         except OSError:
@@ -331,9 +376,7 @@ class LocalFiles:
             if not _lies_in(os.path.realpath(place), self.root):
                 return False
             if not stat.S_ISLNK(itself.st_mode):
-                if len(self._inside) >= _MOST_FOLDERS:
-                    self._inside.clear()
-                self._inside[folder] = known
+                self._remember(folder, known)
         return True
 
     def uri(self, path: str) -> str:
@@ -378,6 +421,10 @@ class LocalFiles:
         self._unsynced.add(folder)
         self.touched(parent)
 
+    def is_unsynced(self, folder: str) -> bool:
+        """Tell whether a folder was made here and may not have been synced into the one above it."""
+        return folder in self._unsynced
+
     def tidy(self, folder: str) -> None:
         """Remove a folder and those above it as far as they were made here and are empty."""
         while folder in self._made and folder != self.root:
@@ -411,6 +458,15 @@ class LocalFiles:
             except OSError as error:
                 raise RepositoryError(f"the folder {folder} cannot be made durable: {error.strerror}") from error
         self._unsynced -= {made for made in tuple(self._unsynced) if os.path.dirname(made) in folders}
+
+
+def _number_of(folder: str) -> tuple[int, int] | None:
+    """Return what tells a folder from every other as long as it is there; None if it is not."""
+    try:
+        there = os.stat(folder)
+    except OSError:
+        return None
+    return there.st_dev, there.st_ino
 
 
 def _lies_in(place: str, folder: str) -> bool:

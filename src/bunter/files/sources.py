@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import xxhash
 
 from ..errors import IntegrityError
-from ..formats.interface import Layout, Range
+from ..formats.interface import Layout, Range, make_native
 from .interface import StoredFile
 
+# What is read, hashed and turned over before the next step is read: it fits into the cache of a processor.
 _STEP = 1 << 20
 # Where a whole dataset is wanted, files of up to so many bytes are read at once, even if it is only a part of them.
 _SMALL, _TINY = 1 << 20, 1 << 16
 _COPIED = 1 << 14
+_LARGE = 1 << 18
 _MOST_CHECKED = 10_000
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -85,7 +88,7 @@ class LocalSource:
         self._ahead: Ranges | None = None
         self._all: memoryview | None = None
         self._given: list[tuple[int, int]] = []
-        self._pieces: dict[tuple[int, int], memoryview] = {}
+        self._pieces: dict[tuple[int, int], tuple[memoryview, int]] = {}
 
     @property
     def layout(self) -> Layout:
@@ -162,7 +165,7 @@ class LocalSource:
 
     # --- reading -------------------------------------------------------------------------------------------
 
-    def read_range(self, offset: int, length: int, checksum: str | None = None) -> memoryview:
+    def read_range(self, offset: int, length: int, checksum: str | None = None, width: int = 1) -> memoryview:
         """Read bytes into a fresh buffer; see `bunter.formats.interface.Source`."""
         if offset < 0 or length < 0 or offset + length > self.size:
             raise IntegrityError(
@@ -171,7 +174,7 @@ class LocalSource:
         if self._ahead is not None:
             self._read_ahead()
         if self._all is not None or self._pieces:
-            piece = self._handed_out(offset, length)
+            piece = self._handed_out(offset, length, width)
             if piece is not None:
                 return piece
         self._open()
@@ -179,9 +182,9 @@ class LocalSource:
             self._trusted()
             self._unverified = True
             checksum = None
-        buffer = memoryview(bytearray(length))
+        buffer = _fresh(length)
         digest = xxhash.xxh3_128() if checksum is not None else None
-        self._fill(buffer, offset, digest)
+        self._fill(buffer, offset, digest, width)
         if digest is not None and digest.hexdigest() != checksum:
             raise IntegrityError(
                 f"bytes {offset} to {offset + length} of {self.name} are not those that were written "
@@ -189,35 +192,60 @@ class LocalSource:
             )
         return buffer
 
+    def read_numbers(self, offset: int, length: int, width: int, checksum: str | None = None) -> memoryview:
+        """Read big-endian numbers as those of this machine; see `bunter.formats.interface.read_numbers`."""
+        return self.read_range(offset, length, checksum, width)
+
+    def read_rows(self, offset: int, step: int, width: int, count: int) -> memoryview:
+        """Read pieces that begin `step` bytes apart; see `bunter.formats.interface.read_rows`."""
+        # What was read ahead is handed out by `read_range`, which looks at the first of them, and at the bounds.
+        rows = memoryview(bytearray(width * count))
+        for row in range(count):
+            piece = rows[row * width : (row + 1) * width]
+            at = offset + row * step
+            if row == 0 or self._all is not None or self._pieces or at + width > self.size:
+                piece[:] = self.read_range(at, width)
+            else:
+                self._read_into(piece, at)
+        return rows
+
     def read_all(self) -> memoryview:
         """Read the whole file; see `bunter.formats.interface.Source`."""
         if self._all is not None and not self._given:
             data, self._all = self._all, None
             return data
         self._open()
-        data = memoryview(bytearray(self.size))
+        data = _fresh(self.size)
         if self.checksum is None or not self._verify:
             self._trusted()
             self._fill(data, 0)
             return data
-        self._compared([(0, data)])
+        self._compared([(0, data, 1)])
         return data
 
-    def _fill(self, buffer: memoryview, offset: int, digest: Any = None) -> None:
-        """Read into a buffer; with a digest, in steps that it takes out of the processor's cache."""
+    def _fill(self, buffer: memoryview, offset: int, digest: Any = None, width: int = 1) -> None:
+        """Read into a buffer; what is hashed or turned over is so while it is in the processor's cache."""
+        length = len(buffer)
+        step = length if digest is None and width == 1 else _STEP
+        for start in range(0, length, step or 1):
+            piece = buffer[start : start + step]
+            self._read_into(piece, offset + start)
+            if digest is not None:
+                digest.update(piece)
+            if width > 1:
+                make_native(piece, width)
+
+    def _read_into(self, buffer: memoryview, offset: int) -> None:
         done, length = 0, len(buffer)
-        step = length if digest is None else _STEP
         while done < length:
             try:
-                count = os.preadv(self._fd, [buffer[done : done + step]], offset + done)
+                count = os.preadv(self._fd, [buffer[done:] if done else buffer], offset + done)
             except OSError as error:
                 raise IntegrityError(f"the file {self.name} cannot be read: {error.strerror}") from error
             if count == 0:
                 raise IntegrityError(
                     f"the file {self.name} ended after {offset + done} bytes of {self.size}; {self._advice()}"
                 )
-            if digest is not None:
-                digest.update(buffer[done : done + count])
             done += count
 
     # --- the whole -----------------------------------------------------------------------------------------
@@ -274,46 +302,56 @@ class LocalSource:
         if wanted is None:
             return
         if self.size <= _SMALL:
-            data = memoryview(bytearray(self.size))
-            self._compared([(0, data)])
+            data = _fresh(self.size)
+            self._compared([(0, data, 1)])
             self._all = data
             return
         # Whatever is read otherwise is owed a look at the whole.
         self._unverified = True
         if not _in_order(wanted, self.size):
             return
-        pieces = {(each.offset, each.length): memoryview(bytearray(each.length)) for each in wanted if each.length}
-        self._compared([(offset, piece) for (offset, _), piece in pieces.items()])
+        pieces = {(each.offset, each.length): (_fresh(each.length), each.width) for each in wanted if each.length}
+        self._compared([(offset, piece, width) for (offset, _), (piece, width) in pieces.items()])
         self._pieces = pieces
 
-    def _handed_out(self, offset: int, length: int) -> memoryview | None:
+    def _handed_out(self, offset: int, length: int, width: int) -> memoryview | None:
         """Return bytes that were read ahead, None if they were not, or were given away and may be changed by now."""
         end = offset + length
         if any(start < end and offset < stop for start, stop in self._given):
             return None
-        piece = self._all[offset:end] if self._all is not None else self._pieces.get((offset, length))
+        if self._all is not None:
+            piece, turned = self._all[offset:end], 1
+        elif (offset, length) in self._pieces:
+            piece, turned = self._pieces[offset, length]
+        else:
+            return None
+        if turned not in (1, width):
+            return None
         # What is small, headers for example, may be asked for again; what is large is given away.
-        if piece is None or length <= _COPIED:
-            return None if piece is None else memoryview(bytearray(piece))
-        self._given.append((offset, end))
-        self._pieces.pop((offset, length), None)
+        if length <= _COPIED:
+            piece = memoryview(bytearray(piece))
+        else:
+            self._given.append((offset, end))
+            self._pieces.pop((offset, length), None)
+        if turned != width:
+            make_native(piece, width)
         return piece
 
-    def _compared(self, pieces: list[tuple[int, memoryview]]) -> None:
+    def _compared(self, pieces: list[tuple[int, memoryview, int]]) -> None:
         """Read the whole file once, into buffers what they take, and compare its checksum."""
         self._ahead = None
         digest = xxhash.xxh3_128()
-        rest: memoryview | None = None
+        rest = memoryview(b"")
         at = 0
-        for offset, piece in [*pieces, (self.size, None)]:
+        for offset, piece, width in [*pieces, (self.size, None, 1)]:
             while at < offset:
-                if rest is None:
-                    rest = memoryview(bytearray(min(_STEP, self.size)))
-                part = rest[: min(len(rest), offset - at)]
-                self._fill(part, at, digest)
-                at += len(part)
+                length = min(_STEP, offset - at)
+                if len(rest) < length:
+                    rest = memoryview(bytearray(length))
+                self._fill(rest[:length], at, digest)
+                at += length
             if piece is not None:
-                self._fill(piece, at, digest)
+                self._fill(piece, at, digest, width)
                 at += len(piece)
         if digest.hexdigest() != self.checksum:
             raise IntegrityError(
@@ -329,6 +367,16 @@ class LocalSource:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _fresh(length: int) -> memoryview:
+    """Return a writable buffer."""
+    if length < _LARGE or sys.modules.get("numpy") is None:
+        return memoryview(bytearray(length))
+    from numpy import empty
+
+    # It is not filled with zeros first, and asks for huge pages.
+    return empty(length, "u1").data
 
 
 def _in_order(ranges: Sequence[Range], size: int) -> bool:

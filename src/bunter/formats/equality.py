@@ -6,12 +6,13 @@ loaded modules.
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from types import FunctionType
 from typing import Any
+
+from ..values import is_dataclass
 
 IGNORED_CARDS = frozenset({"DATE", "CHECKSUM", "DATASUM"})
 """Header cards that say when and how a file was written, not what it holds."""
@@ -105,7 +106,7 @@ def _truth(told: Any) -> bool:
 
 def _is_plain_dataclass(obj: Any) -> bool:
     """Tell whether a dataclass has the ``__eq__`` that the decorator made, which cannot compare arrays."""
-    if not dataclasses.is_dataclass(obj):
+    if not is_dataclass(obj):
         return False
     eq = type(obj).__eq__
     return isinstance(eq, FunctionType) and eq.__code__.co_filename == "<string>"
@@ -120,13 +121,15 @@ def _own_eq(obj: Any) -> Any:
 
 
 def _same_fields(a: Any, b: Any) -> bool:
+    import dataclasses
+
     return all(
         same_values(getattr(a, field.name), getattr(b, field.name)) for field in dataclasses.fields(a) if field.compare
     )
 
 
 def _same_state(a: Any, b: Any) -> bool:
-    if dataclasses.is_dataclass(a):
+    if is_dataclass(a):
         return _same_fields(a, b)
     to_dict = getattr(a, "to_dict", None)
     if callable(to_dict):

@@ -338,8 +338,7 @@ def _check_heap(file: FitsFile, index: int, table: Table, columns: Sequence[Colu
     rows = file.data_range(index, 0, table.rows * table.row_length)
     for column in lists:
         number = table.columns.index(column) + 1
-        form = _FORM.match(cards.text(f"TFORM{number}"))
-        held = form[3].strip()[:1].upper() if form is not None else ""
+        held = held_in(cards, number)
         if held not in _RAW and held not in "AX":
             raise FormatError(
                 f"{file.name}: HDU {index}: TFORM{number} = {cards.get(f'TFORM{number}')!r} holds nothing"
@@ -360,6 +359,12 @@ def _check_heap(file: FitsFile, index: int, table: Table, columns: Sequence[Colu
                 f"{file.name}: HDU {index}: the list in row {wrong[0]} of the column {column.name!r} lies outside of "
                 "the file's data: the file is damaged"
             )
+
+
+def held_in(cards: Cards, number: int) -> str:
+    """Return the code of what the lists of a column hold, by its number from 1; empty if that is not stated."""
+    form = _FORM.match(cards.text(f"TFORM{number}"))
+    return form[3].strip()[:1].upper() if form is not None else ""
 
 
 def _from_astropy(hdu: Any, column: Column, table: Table, rows: Sequence[int] | None) -> Any:

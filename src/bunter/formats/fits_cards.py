@@ -8,16 +8,20 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 Value: TypeAlias = str | int | float | bool | complex | None
 
 CARD = 80
 BLOCK = 2880
 COMMENTARY = ("COMMENT", "HISTORY", "")
+_NONE: Any = object()
+_END = "END".ljust(CARD)
 
 _KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}\Z")
 _LONG_KEYWORD = re.compile(r"[!-<>-~]+(?: [!-<>-~]+)*\Z")
+# What nearly all cards are like; any other way to spell a value is read by way of what follows.
+_PLAIN = re.compile(r"= *(?:'([^'&]*)'|([+-]?\d+(\.\d*(?:E[+-]?\d+)?)?)|([TF])) *(?:/|\Z)")
 _STRING = re.compile(r"'((?:[^']|'')*)'?\s*(?:/\s*(.*))?")
 _INTEGER = re.compile(r"[+-]?\d+\Z")
 _REAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[EeDd][+-]?\d+)?\Z")
@@ -43,14 +47,37 @@ class Cards:
     (0, 'M 31', 'none')
     """
 
-    __slots__ = ("_first", "cards")
+    __slots__ = ("_cards", "_starts", "_text", "_values")
 
     def __init__(self, cards: Iterable[Card]) -> None:
-        self.cards = list(cards)
-        self._first: dict[str, Value] = {}
-        for card in self.cards:
+        self._fill(list(cards))
+
+    def _fill(self, cards: list[Card]) -> None:
+        self._text = ""
+        self._starts: dict[str, int] = {}
+        self._values: dict[str, Value] = {}
+        self._cards: list[Card] | None = cards
+        for card in cards:
             if card.keyword not in COMMENTARY:
-                self._first.setdefault(card.keyword, card.value)
+                self._values.setdefault(card.keyword, card.value)
+
+    @classmethod
+    def of(cls, text: str) -> Cards:
+        """Return the cards of a header's text, up to the END card; each is read when it is asked for."""
+        starts = _starts(text)
+        if starts is None:
+            return cls(_all_cards(text))
+        made = cls.__new__(cls)
+        made._text, made._starts, made._values, made._cards = text, starts, {}, None
+        return made
+
+    @property
+    def cards(self) -> list[Card]:
+        """All of them."""
+        if self._cards is None:
+            self._fill(_all_cards(self._text))
+        assert self._cards is not None
+        return self._cards
 
     def __iter__(self) -> Iterator[Card]:
         return iter(self.cards)
@@ -59,18 +86,40 @@ class Cards:
         return len(self.cards)
 
     def __contains__(self, keyword: object) -> bool:
-        return isinstance(keyword, str) and keyword.upper() in self._first
+        return isinstance(keyword, str) and self.get(keyword, _NONE) is not _NONE
 
     def __getitem__(self, keyword: str) -> Value:
-        return self._first[keyword.upper()]
+        value = self.get(keyword, _NONE)
+        if value is _NONE:
+            raise KeyError(keyword)
+        return value
 
     def get(self, keyword: str, default: Value = None) -> Value:
         """Return the value of the first card of that keyword, or `default`."""
-        return self._first.get(keyword.upper(), default)
+        keyword = keyword.upper()
+        if keyword in self._values:
+            return self._values[keyword]
+        start = self._starts.get(keyword)
+        if start is None:
+            return default
+        if start < 0:
+            self._fill(_all_cards(self._text))
+            return self._values.get(keyword, default)
+        value = self._values[keyword] = _value_at(self._text, keyword, start)
+        return value
 
     def keywords(self) -> list[str]:
         """Return the keywords that have values, each once."""
-        return list(self._first)
+        if "CONTINUE" in self._starts:
+            # Only all of them together tell whether one of these stands for itself.
+            self._fill(_all_cards(self._text))
+        return list(self._starts or self._values)
+
+    def items(self) -> list[tuple[str, Value]]:
+        """Return the keywords that have values, each once, and the values."""
+        if self._cards is not None or "CONTINUE" in self._starts:
+            return [(keyword, self._values[keyword]) for keyword in self.keywords()]
+        return [(keyword, _value_at(self._text, keyword, start)) for keyword, start in self._starts.items()]
 
     def integer(self, keyword: str, default: int | None = None) -> int | None:
         """Return a value if it is a whole number, else `default`."""
@@ -105,35 +154,69 @@ def parse(header: bytes | bytearray | memoryview) -> Cards:
     >>> [tuple(card) for card in parse(text.encode())]
     [('EXPTIME', 30.0, '[s] exposure'), ('ESO DET ID', "a'b", '')]
     """
-    text = str(header, "latin-1")
+    return Cards.of(str(header, "latin-1"))
+
+
+def _starts(text: str) -> dict[str, int] | None:
+    """Return where the first card of each keyword begins, -1 for CONTINUE; None if only reading them all tells."""
+    found = text.find(_END)
+    stop = found if found > 0 and found % CARD == 0 else len(text)
+    keywords = [text[start : start + 8].rstrip(" \0") for start in range(0, stop, CARD)]
+    if "END" in keywords:
+        end = keywords.index("END")
+        if text[end * CARD + 8 : (end + 1) * CARD].strip(" \0"):
+            return None
+        del keywords[end:]
+    starts = dict(zip(keywords, range(0, len(text), CARD), strict=False))
+    if len(starts) < len(keywords):
+        for at in range(len(keywords) - 1, -1, -1):
+            starts[keywords[at]] = at * CARD
+    for keyword in COMMENTARY:
+        starts.pop(keyword, None)
+    if "CONTINUE" in starts:
+        starts["CONTINUE"] = -1
+    names = "".join(starts)
+    return None if "HIERARCH" in starts or names != names.upper() else starts
+
+
+def _all_cards(text: str) -> list[Card]:
     cards: list[Card] = []
-    pieces: list[str] | None = None
-    for start in range(0, len(text), CARD):
-        raw = text[start : start + CARD]
-        keyword = raw[:8].rstrip(" \0").upper()
-        if keyword == "END" and not raw[8:].strip(" \0"):
+    start = 0
+    while start < len(text):
+        keyword = text[start : start + 8].rstrip(" \0").upper()
+        if keyword == "END" and not text[start + 8 : start + CARD].strip(" \0"):
             break
-        if keyword == "CONTINUE" and pieces is not None:
-            more, note = _string(raw[8:].strip())
-            last = cards[-1]
-            pieces[-1] = pieces[-1][:-1]
-            pieces.append(more)
-            cards[-1] = Card(last.keyword, None, " ".join(filter(None, (last.comment, note))))
-            if not more.endswith("&"):
-                cards[-1] = cards[-1]._replace(value="".join(pieces))
-                pieces = None
-            continue
-        if pieces is not None:
-            cards[-1] = cards[-1]._replace(value="".join(pieces))
-            pieces = None
-        card = _card(keyword, raw)
+        card, start = _card_at(text, keyword, start)
         if card is not None:
             cards.append(card)
-            if isinstance(card.value, str) and card.value.endswith("&") and card.keyword not in COMMENTARY:
-                pieces = [card.value]
-    if pieces is not None:
-        cards[-1] = cards[-1]._replace(value="".join(pieces))
-    return Cards(cards)
+    return cards
+
+
+def _value_at(text: str, keyword: str, start: int) -> Value:
+    plain = _PLAIN.match(text, start + 8, start + CARD)
+    if plain is None:
+        card, _ = _card_at(text, keyword, start)
+        return card.value if card is not None else None
+    string, number, fraction, truth = plain.groups()
+    if number is not None:
+        return int(number) if fraction is None else float(number)
+    return truth == "T" if string is None else string.rstrip(" ")
+
+
+def _card_at(text: str, keyword: str, start: int) -> tuple[Card | None, int]:
+    """Return a card with the CONTINUE cards that belong to it, and where the next one begins."""
+    end = start + CARD
+    card = _card(keyword, text[start:end])
+    if card is None or not isinstance(card.value, str) or not card.value.endswith("&") or card.keyword in COMMENTARY:
+        return card, end
+    pieces, comments = [card.value], [card.comment]
+    while pieces[-1].endswith("&") and text[end : end + 8].rstrip(" \0").upper() == "CONTINUE":
+        more, note = _string(text[end + 8 : end + CARD].strip())
+        pieces[-1] = pieces[-1][:-1]
+        pieces.append(more)
+        comments.append(note)
+        end += CARD
+    return Card(card.keyword, "".join(pieces), " ".join(filter(None, comments))), end
 
 
 def _card(keyword: str, raw: str) -> Card | None:
@@ -150,7 +233,7 @@ def _card(keyword: str, raw: str) -> Card | None:
 
 def _value(field: str) -> tuple[Value, str]:
     text = field.strip(" \0")
-    if text.startswith("'"):
+    if text[:1] == "'":
         return _string(text)
     word, _, comment = text.partition("/")
     word, comment = word.strip(), comment.strip()
@@ -302,7 +385,7 @@ def holds(keyword: str, value: Value) -> bool:
     (True, False, False)
     """
     try:
-        (card,) = parse(format_card(Card(keyword, value)).encode("ascii"))
+        (card,) = _all_cards(format_card(Card(keyword, value)))
     except ValueError:
         return False
     return card.keyword == keyword and type(card.value) is type(value) and card.value == value

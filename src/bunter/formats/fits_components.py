@@ -107,9 +107,11 @@ def read_mask(file: FitsFile, index: int, about: About, bbox: Any = None) -> Any
 
     cards = file.cards(index)
     bits: dict[str, int] = {}
-    for card in cards:
-        if card.keyword.startswith(_PREFIX) and isinstance(card.value, int):
-            bits[card.keyword[len(_PREFIX) :]] = card.value
+    for keyword in cards.keywords():
+        if keyword.startswith(_PREFIX):
+            value = cards.get(keyword)
+            if isinstance(value, int):
+                bits[keyword[len(_PREFIX) :]] = value
     bits.update(from_json(cards, f"{file.name}: HDU {index}") or {})
     try:
         return Mask(read_plane(file, index, bbox, about.name), bits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
@@ -15,8 +16,9 @@ from .fits_cards import Card
 from .fits_components import cards_of_metadata, decode_part, encode_part
 from .fits_file import FitsFile, hdu_ranges, recorded
 from .fits_format import FitsFormat, check_stamp
+from .fits_index import Hdu
 from .fits_objects import extension_name
-from .fits_planes import checked_bbox, native, shape_of
+from .fits_planes import checked_bbox, read_floats, shape_of
 from .fits_wcs import wcs_cards
 from .fits_writer import KIND, ORIGIN, NewHdu, same_as_stored, stamp, write
 from .interface import About, Layout, Range, Source
@@ -136,6 +138,19 @@ class FitsExposure(FitsFormat):
             return []
         return hdu_ranges([hdus[i] for i in layout["parts"][name]], header=name not in layout.get("planes", {}))
 
+    def _takes_all(self, hdus: Sequence[Hdu], layout: Layout, about: About) -> bool:
+        return "parts" in layout or super()._takes_all(hdus, layout, about)
+
+    def _widths(self, hdus: Sequence[Hdu], layout: Layout) -> Mapping[int, int]:
+        planes, parts = layout.get("planes", {}), layout.get("parts", {})
+        if "image" not in planes:
+            return {}
+        # A mask has as many pixels as the image; should its header say otherwise, it is read once more.
+        pixels = math.prod(planes["image"][1])
+        stored = [hdus[parts[name][0]] for name in _PLANES if name in parts]
+        found = {hdu.data_offset: hdu.data_length // pixels for hdu in stored if pixels and hdu.kind == "image"}
+        return {offset: width for offset, width in found.items() if width in (2, 4, 8)}
+
     def scan(self, source: Source, about: About, checksums: bool) -> Layout:
         """Index an exposure that Bunter wrote; see `Format.scan`."""
         file = FitsFile(source)
@@ -247,10 +262,10 @@ def _planes(file: FitsFile, parts: Mapping[str, list[int]]) -> dict[str, list[An
 def _read_part(file: FitsFile, name: str, parts: Mapping[str, list[int]], about: About, bbox: Any) -> Any:
     index = parts[name][0]
     planes = file.source.layout.get("planes", {})
-    if name in planes and bbox is None and not file.whole:
+    if name in planes and not file.whole:
         # What was written as plain floats needs no header.
         kind, shape = planes[name]
-        return native(file.data(index), np.dtype(kind)).reshape(shape)
+        return read_floats(file, index, np.dtype(kind), tuple(shape), bbox if name in _PLANES else None, about.name)
     return decode_part(file, index, about, bbox if name in _PLANES else None)
 
 

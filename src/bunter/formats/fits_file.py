@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from ..words import did_you_mean, listing
 from .expanding import expanded
 from .fits_cards import BLOCK, Card, Cards, format_cards, parse
 from .fits_index import Hdu, from_layout, scan, to_layout
-from .interface import Layout, Range, Source
+from .interface import Layout, Range, Source, make_native, picked, read_numbers, read_rows
 
 _CHUNK = 1 << 22
 
@@ -84,9 +84,25 @@ class FitsFile:
         hdu = self.hdus[index]
         return self._bytes(hdu.data_offset, hdu.data_length, hdu.data_checksum)
 
+    def numbers(self, index: int, width: int) -> memoryview:
+        """Return the data of an HDU as `data` does, its big-endian numbers of `width` bytes as native ones."""
+        hdu = self.hdus[index]
+        if self._content is None:
+            return read_numbers(self.source, hdu.data_offset, hdu.data_length, width, hdu.data_checksum)
+        data = self.data(index)
+        make_native(data, width)
+        return data
+
     def data_range(self, index: int, start: int, length: int) -> memoryview:
         """Return some of the data of an HDU, not verified."""
         return self._bytes(self.hdus[index].data_offset + start, length)
+
+    def data_rows(self, index: int, start: int, step: int, width: int, count: int) -> memoryview:
+        """Return `count` pieces of `width` bytes of an HDU's data that begin `step` bytes apart, not verified."""
+        at = self.hdus[index].data_offset + start
+        if self._content is None:
+            return read_rows(self.source, at, step, width, count)
+        return picked(self._content[at : at + step * (count - 1) + width], step, width, count)
 
     def named(self, name: str, version: int | None = None) -> int | None:
         """Return the index of the HDU of that EXTNAME (any case; the first unless a version is given), or None."""
@@ -137,29 +153,28 @@ class FitsFile:
                 raise FormatError(f"{self.name}: HDU {index}: {key} = {count} is no number of them; at most {most}")
 
     @contextmanager
-    def astropy(self, index: int, lazily: bool = False) -> Iterator[Any]:
+    def astropy(self, index: int, instead: Sequence[Any] | None = None) -> Iterator[Any]:
         """Open one HDU with astropy, as the only extension of a file.
 
         Parameters
         ----------
-        lazily : bool
-            Whether only the bytes that astropy asks for are read (not verified); else all of the HDU (verified).
+        instead : sequence of bytes, optional
+            Pieces of the extension that astropy is to see in its place; else all of the HDU is read (verified).
         """
         from astropy.io import fits
 
         hdu = self.hdus[index]
         self._check_counts(index)
-        header = bytes(self.header(index))
-        header = header.ljust(-(-len(header) // BLOCK) * BLOCK)
-        if hdu.offset == 0 and hdu.kind != "other":
-            header, stub = _as_extension(header), EMPTY_PRIMARY
-        else:
-            stub = b"" if hdu.offset == 0 else EMPTY_PRIMARY
-        if lazily:
-            stream: Any = io.BufferedReader(_Window(self, index, stub + header), 1 << 16)
-        else:
-            padding = bytes(-hdu.data_length % BLOCK)
-            stream = io.BytesIO(b"".join((stub, header, self.data(index), padding)))
+        stub = EMPTY_PRIMARY
+        if instead is None:
+            header = bytes(self.header(index))
+            header = header.ljust(-(-len(header) // BLOCK) * BLOCK)
+            if hdu.offset == 0 and hdu.kind != "other":
+                header = _as_extension(header)
+            elif hdu.offset == 0:
+                stub = b""
+            instead = header, self.data(index), bytes(-hdu.data_length % BLOCK)
+        stream = io.BytesIO(b"".join((stub, *instead)))
         with quiet():
             try:
                 with fits.open(stream, memmap=False, ignore_missing_simple=True) as opened:
@@ -185,39 +200,6 @@ def _as_extension(header: bytes) -> bytes:
     top = [Card("XTENSION", "IMAGE"), *(c for c in cards if c.keyword.startswith(("BITPIX", "NAXIS")))]
     rest = [c for c in cards if c.keyword in ("BSCALE", "BZERO", "BLANK", "BUNIT")]
     return format_cards([*top, Card("PCOUNT", 0), Card("GCOUNT", 1), *rest])
-
-
-class _Window(io.RawIOBase):
-    """One HDU behind a header that is in memory, read as it is asked for."""
-
-    def __init__(self, file: FitsFile, index: int, head: bytes) -> None:
-        self._file, self._index, self._head = file, index, head
-        self._size = len(head) + file.hdus[index].data_length
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._at = offset + (0, self._at, self._size)[whence]
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer).cast("B")
-        if self._at < len(self._head):
-            piece: Any = self._head[self._at : self._at + len(view)]
-        else:
-            length = max(0, min(len(view), self._size - self._at))
-            piece = self._file.data_range(self._index, self._at - len(self._head), length)
-        view[: len(piece)] = piece
-        self._at += len(piece)
-        return len(piece)
 
 
 @contextmanager

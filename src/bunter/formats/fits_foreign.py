@@ -219,7 +219,7 @@ def _header_value(file: FitsFile, index: int | None, part: PartDefinition) -> An
         # All cards, those too that metadata drop.
         merged: dict[str, Any] = {}
         for cards in headers:
-            merged.update({key: cards[key] for key in cards.keywords()})
+            merged.update(cards.items())
         return merged
     if (part.python or "").endswith(".Header") or part.convert is not None:
         return _astropy_header(file, index or 0)

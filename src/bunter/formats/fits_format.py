@@ -34,11 +34,14 @@ class FitsFormat(Format):
             return ()
         if not self._takes_all([hdu for hdu in hdus if hdu.data_length], layout, about):
             return None
-        return [
-            Range(offset, length)
-            for hdu in hdus
-            for offset, length in ((hdu.offset, hdu.header_length), (hdu.data_offset, hdu.data_length))
-        ]
+        widths = self._widths(hdus, layout)
+        ranges = []
+        for hdu in hdus:
+            ranges.append(Range(hdu.offset, hdu.header_length))
+            if hdu.data_length:
+                at = hdu.data_offset
+                ranges.append(Range(at, hdu.data_length, widths.get(at, 1)))
+        return ranges
 
     def pieces(self, layout: Layout) -> Sequence[Piece]:
         """Return header and data of each HDU; see `Format.pieces`."""
@@ -54,6 +57,10 @@ class FitsFormat(Format):
         pairs = zip(recorded(layout) or (), checksums[::2], checksums[1::2], strict=True)
         hdus = [hdu._replace(header_checksum=header, data_checksum=data) for hdu, header, data in pairs]
         return {**layout, "hdus": to_layout(hdus)} if hdus else layout
+
+    def _widths(self, hdus: Sequence[Hdu], layout: Layout) -> Mapping[int, int]:
+        """Return where data begin that are read as numbers, and the bytes of one, as far as the layout tells."""
+        return {}
 
     def _takes_all(self, hdus: Sequence[Hdu], layout: Layout, about: About) -> bool:
         """Tell whether a read of the whole takes the data of all these HDUs."""

@@ -84,13 +84,10 @@ def from_layout(hdus: Any, size: int, name: str) -> list[Hdu]:
         If the layout is not one, or does not fit the file.
     """
     try:
-        found = [Hdu(*hdu) for hdu in hdus]
+        found = list(map(Hdu._make, hdus))
         fits = all(
-            hdu.offset >= 0
-            and hdu.header_length > 0
-            and hdu.data_length >= 0
-            and hdu.data_offset + hdu.data_length <= size
-            for hdu in found
+            offset >= 0 and header > 0 and data >= 0 and offset + header + data <= size
+            for offset, header, data, *_ in found
         )
     except (TypeError, ValueError):
         fits = False

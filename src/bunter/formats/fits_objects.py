@@ -65,7 +65,7 @@ def from_json(cards: Cards, where: str) -> Any:
     if text is None:
         return None
     try:
-        return json.loads(str(text), object_hook=_complex)
+        return _DECODER.decode(str(text))
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{where}: its card {JSON} is not the JSON that Bunter writes: {error}") from error
 
@@ -73,6 +73,9 @@ def from_json(cards: Cards, where: str) -> Any:
 def _complex(found: dict[str, Any]) -> Any:
     pair = found.get(_COMPLEX)
     return complex(*pair) if isinstance(pair, list) and len(found) == 1 else found
+
+
+_DECODER = json.JSONDecoder(object_hook=_complex)
 
 
 # --- objects -----------------------------------------------------------------------------------------------

@@ -9,14 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FormatError, ParameterError
-from .expanding import check_claim, check_member, largest
-from .fits_binary import describe
 from .fits_cards import BLOCK, Card, Cards, format_cards
 from .fits_file import FitsFile, quiet
+from .fits_tiles import own, read_tiles
+from .interface import make_native
 
 _TYPES = {8: "u1", 16: "i2", 32: "i4", 64: "i8", -32: "f4", -64: "f8"}
-# What deflate makes of a byte at most.
-_MOST_EXPANSION = 1032
 _ZEROS = {8: -128, 16: 1 << 15, 32: 1 << 31, 64: 1 << 63}
 
 
@@ -66,42 +64,56 @@ def read_plane(file: FitsFile, index: int, bbox: Any = None, name: str = "image"
     if bbox is not None:
         bbox = checked_bbox(bbox, shape, name)
     if hdu.kind == "tiles":
-        return _read_tiles(file, index, shape, bbox, name)
+        return read_tiles(file, index, shape, bbox, name)
     cards = file.cards(index)
     bitpix = cards.integer("BITPIX")
     raw = np.dtype(_TYPES[bitpix]) if bitpix in _TYPES else None
     if raw is None or raw.itemsize * math.prod(shape) > hdu.data_length:
         # A layout that was made for another file.
         raise FormatError(f"{name}: HDU {index} of {file.name} holds fewer bytes than its header says")
-    data, rows = _rows(file, index, raw, shape, bbox)
     scale, zero, blank = cards.number("BSCALE", 1), cards.number("BZERO", 0), cards.get("BLANK")
-    if raw.kind != "f" and scale == 1 and blank is None and zero == _ZEROS[raw.itemsize * 8]:
+    shifted = raw.kind != "f" and scale == 1 and blank is None and zero == _ZEROS[raw.itemsize * 8]
+    plain = scale == 1 and zero == 0 and (blank is None or raw.kind == "f")
+    data, rows = _rows(file, index, raw, shape, bbox, shifted or plain)
+    if shifted:
         array = _unshifted(data, raw)
-    elif scale == 1 and zero == 0 and (blank is None or raw.kind == "f"):
+    elif plain:
         array = native(data, raw)
     else:
         array = _scaled(data, cards, rows)
-    array = array.reshape(rows)
-    return array if bbox is None else np.ascontiguousarray(array[:, bbox[1]])
+    return array.reshape(rows)
+
+
+def read_floats(
+    file: FitsFile, index: int, raw: np.dtype[Any], shape: tuple[int, ...], bbox: Any, name: str
+) -> npt.NDArray[Any]:
+    """Read an image of plain floats, whose type and shape are known without its header; see `read_plane`."""
+    if raw.itemsize * math.prod(shape) != file.hdus[index].data_length:
+        raise FormatError(f"{name}: HDU {index} of {file.name} holds other pixels than were recorded of it")
+    data, cut = _rows(file, index, raw, shape, None if bbox is None else checked_bbox(bbox, shape, name), True)
+    return native(data, raw).reshape(cut)
 
 
 def _rows(
-    file: FitsFile, index: int, raw: np.dtype[Any], shape: tuple[int, ...], bbox: Any
+    file: FitsFile, index: int, raw: np.dtype[Any], shape: tuple[int, ...], bbox: Any, turned: bool
 ) -> tuple[memoryview, tuple[int, ...]]:
+    """Return the bytes of the rectangle, their numbers native if they are to be turned, and its shape."""
     if bbox is None:
-        return file.data(index)[: raw.itemsize * math.prod(shape)], shape
-    y, width = bbox[0], shape[1] * raw.itemsize
-    return file.data_range(index, y.start * width, (y.stop - y.start) * width), (y.stop - y.start, shape[1])
+        data = file.numbers(index, raw.itemsize) if turned else file.data(index)
+        return data[: raw.itemsize * math.prod(shape)], shape
+    y, x = bbox
+    cut = y.stop - y.start, x.stop - x.start
+    step, width = shape[1] * raw.itemsize, cut[1] * raw.itemsize
+    data = file.data_rows(index, y.start * step + x.start * raw.itemsize, step, width, cut[0])
+    if turned:
+        make_native(data, raw.itemsize)
+    return data, cut
 
 
 def native(data: memoryview, raw: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Return big-endian bytes as a native array in the same memory."""
-    if not len(data):
-        return np.empty(0, raw.newbyteorder("="))
-    array = np.frombuffer(data, dtype=raw.newbyteorder(">"))
-    if raw.itemsize == 1 or array.dtype.isnative:
-        return array
-    return array.byteswap(inplace=True).view(raw.newbyteorder("="))
+    """Return bytes, whose numbers are native already, as an array in the same memory."""
+    dtype = raw.newbyteorder("=")
+    return np.frombuffer(data, dtype) if len(data) else np.empty(0, dtype)
 
 
 def _unshifted(data: memoryview, raw: np.dtype[Any]) -> npt.NDArray[Any]:
@@ -122,59 +134,7 @@ def _scaled(data: memoryview, cards: Cards, shape: tuple[int, ...]) -> npt.NDArr
     header = format_cards([*top, *more])
     with quiet():
         made = fits.PrimaryHDU.fromstring(b"".join((header, data, bytes(-len(data) % BLOCK))))
-        return _own(made.data)
-
-
-def _own(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return a native array of its own memory."""
-    if not array.dtype.isnative:
-        return array.astype(array.dtype.newbyteorder("="))
-    return array if array.flags.owndata and array.flags.writeable else array.copy()
-
-
-def _read_tiles(file: FitsFile, index: int, shape: tuple[int, ...], bbox: Any, name: str) -> npt.NDArray[Any]:
-    cards = file.cards(index)
-    tiles, bits, tile = 1, abs(cards.integer("ZBITPIX") or 8), []
-    for axis, length in enumerate(reversed(shape), 1):
-        tile.append(max(cards.integer(f"ZTILE{axis}", length if axis == 1 else 1) or 1, 1))
-        tiles *= -(-length // tile[-1])
-    if tiles != cards.integer("NAXIS2"):
-        raise FormatError(
-            f"{name}: HDU {index} of {file.name} says that it holds a compressed image of shape {shape} in {tiles} "
-            f"tiles, but has {cards.get('NAXIS2')} rows: it is not decompressed"
-        )
-    what = f"{name}: the compressed image of shape {shape} in HDU {index} of {file.name}"
-    stored = file.hdus[index].data_length
-    # Floats are decompressed as integers first.
-    check_claim(math.prod(tile) * 8 + (0 if bbox is not None else bits // 8 * math.prod(shape)), stored, what)
-    _check_members(file, index, largest(stored), what)
-    with file.astropy(index, lazily=bbox is not None) as hdu:
-        return _own(np.asarray(hdu.data if bbox is None else hdu.section[bbox]))
-
-
-def _check_members(file: FitsFile, index: int, most: int, what: str) -> None:
-    """Refuse tiles whose gzip streams hold more than a tile can; cfitsio and astropy would expand all of it."""
-    hdu = file.hdus[index]
-    if hdu.data_length * _MOST_EXPANSION <= most:
-        return
-    table = describe(file.cards(index), what)
-    heap = file.cards(index).integer("THEAP", table.rows * table.row_length) or 0
-    descriptors = bytes(file.data_range(index, 0, table.rows * table.row_length))
-    for column in table.columns:
-        if column.code not in "PQ":
-            continue
-        width = 4 if column.code == "P" else 8
-        for row in range(table.rows):
-            at = row * table.row_length + column.offset
-            pair = descriptors[at : at + 2 * width]
-            length, offset = int.from_bytes(pair[:width], "big"), int.from_bytes(pair[width:], "big")
-            if length * _MOST_EXPANSION <= most:
-                continue
-            if heap + offset + length > hdu.data_length:
-                raise FormatError(f"{what} has a tile that lies outside of its data: it is not decompressed")
-            data = file.data_range(index, heap + offset, length)
-            if bytes(data[:2]) == b"\x1f\x8b":
-                check_member(data, most, what)
+        return own(made.data)
 
 
 def checked_bbox(bbox: Any, shape: tuple[int, ...], name: str) -> tuple[slice, slice]:

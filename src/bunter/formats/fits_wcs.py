@@ -188,10 +188,12 @@ def read_wcs(file: FitsFile, index: int) -> Any:
         If astropy refuses it.
     """
     cards = file.cards(index)
-    alternatives = {match[1] for card in cards if (match := _STARTS.match(card.keyword))}
-    if not alternatives:
-        return None
-    key = "" if "" in alternatives else min(alternatives)
+    key = ""
+    if "CTYPE1" not in cards:
+        alternatives = {match[1] for keyword in cards.keywords() if (match := _STARTS.match(keyword))}
+        if not alternatives:
+            return None
+        key = min(alternatives)
     own = STAMP in cards or KIND in cards
     wcs = _quick(cards) if own else None
     if wcs is None:
@@ -207,8 +209,7 @@ def read_wcs(file: FitsFile, index: int) -> Any:
 
 def _quick(cards: Cards) -> Any:
     try:
-        with quiet():
-            return _simple(cards)
+        return _simple(cards)
     except Exception:
         # A damaged header: astropy's own reading says what is wrong with it.
         return None
@@ -276,63 +277,127 @@ def _as_file(file: FitsFile, indices: list[int]) -> bytes:
     return b"".join(pieces)
 
 
-_AXIS = re.compile(r"(CTYPE|CUNIT|CRPIX|CRVAL|CDELT)([12])\Z")
-_MATRIX = re.compile(r"(CD|PC)([12])_([12])\Z")
-_COEFFICIENT = re.compile(r"PV([12])_(\d{1,2})\Z")
-_PLAIN_NUMBERS = {"LONPOLE": "lonpole", "LATPOLE": "latpole", "EQUINOX": "equinox", "MJD-OBS": "mjdobs"}
-_PLAIN_TEXTS = {"RADESYS": "radesys", "DATE-OBS": "dateobs", "TIMESYS": "timesys", "WCSNAME": "name"}
+_LISTS = ("CTYPE", "CUNIT", "CRPIX", "CRVAL", "CDELT")
+_NUMBERS = {"LONPOLE": "lonpole", "LATPOLE": "latpole", "EQUINOX": "equinox", "MJD-OBS": "mjdobs"}
+_TEXTS = {"RADESYS": "radesys", "DATE-OBS": "dateobs", "TIMESYS": "timesys", "WCSNAME": "name"}
+_FREE = frozenset(
+    ("SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "EXTEND", "PCOUNT", "GCOUNT", "EXTNAME", "WCSAXES")
+)
+_CELESTIAL = ("RA--", "DEC-", "GLON", "GLAT", "ELON", "ELAT")
+_MOST_ORDER = 9
+
+# What the cards of a plain celestial WCS stand for.
+_PLACES: dict[str, tuple[str, Any, Any]] = {
+    **{f"{name}{axis + 1}": ("list", name, axis) for name in _LISTS for axis in (0, 1)},
+    **{f"{name}{i + 1}_{j + 1}": (name, i, j) for name in ("CD", "PC") for i in (0, 1) for j in (0, 1)},
+    **{f"PV{axis}_{term}": ("PV", axis, term) for axis in (1, 2) for term in range(40)},
+    **{f"{name}_ORDER": ("order", name, None) for name in ("A", "B", "AP", "BP")},
+    **{
+        f"{name}_{i}_{j}": (name, i, j)
+        for name in ("A", "B", "AP", "BP")
+        for i in range(_MOST_ORDER + 1)
+        for j in range(_MOST_ORDER + 1 - i)
+    },
+    **{keyword: ("number", name, None) for keyword, name in _NUMBERS.items()},
+    **{keyword: ("text", name, None) for keyword, name in _TEXTS.items()},
+    "MJDREF": ("reference", None, None),
+}
 
 
 def _simple(cards: Cards) -> Any:
     """Set the attributes of a plain celestial WCS one by one, which takes a tenth of the time of parsing; else None."""
-    from astropy.wcs import WCS
-
     if cards.get("WCSAXES") != 2:
         return None
     lists: dict[str, list[Any]] = {"CTYPE": ["", ""], "CUNIT": ["", ""], "CRPIX": [0.0, 0.0], "CRVAL": [0.0, 0.0]}
     lists["CDELT"] = [1.0, 1.0]
     matrices: dict[str, Any] = {}
     coefficients: list[tuple[int, int, float]] = []
+    orders: dict[str, Any] = {}
+    terms: dict[tuple[str, int, int], Any] = {}
     plain: dict[str, Any] = {}
-    for keyword in cards.keywords():
-        value = cards[keyword]
-        if match := _AXIS.match(keyword):
-            lists[match[1]][int(match[2]) - 1] = value
-        elif match := _MATRIX.match(keyword):
-            matrix = matrices.setdefault(match[1], np.eye(2) if match[1] == "PC" else np.zeros((2, 2)))
-            matrix[int(match[2]) - 1, int(match[3]) - 1] = value
-        elif match := _COEFFICIENT.match(keyword):
-            coefficients.append((int(match[1]), int(match[2]), cards.number(keyword, 0.0)))
-        elif keyword in _PLAIN_NUMBERS and isinstance(value, float | int):
-            plain[_PLAIN_NUMBERS[keyword]] = float(value)
-        elif keyword in _PLAIN_TEXTS and isinstance(value, str):
-            plain[_PLAIN_TEXTS[keyword]] = value
-        elif keyword == "MJDREF":
+    for keyword, value in cards.items():
+        place = _PLACES.get(keyword)
+        if place is None:
+            if keyword in _FREE or keyword.startswith("BUNT"):
+                continue
+            return None
+        what, first, second = place
+        if what == "list":
+            lists[first][second] = value
+        elif what == "text":
+            if not isinstance(value, str):
+                return None
+            plain[first] = value
+        elif what in ("CD", "PC"):
+            matrix = matrices.setdefault(what, [[1.0, 0.0], [0.0, 1.0]] if what == "PC" else [[0.0, 0.0], [0.0, 0.0]])
+            matrix[first][second] = value
+        elif what == "order":
+            orders[first] = value
+        elif type(value) is not float and type(value) is not int:
+            return None
+        elif what == "PV":
+            coefficients.append((first, second, float(value)))
+        elif what == "number":
+            plain[first] = float(value)
+        elif what == "reference":
             if value != 0:
                 return None
             plain["mjdref"] = [0.0, 0.0]
-        elif not keyword.startswith("BUNT") and keyword not in _FREE:
-            return None
-    odd = any(not isinstance(text, str) or text.endswith(("-SIP", "-TAB")) for text in lists["CTYPE"])
-    if odd or len(matrices) > 1:
+        else:
+            terms[place] = value
+    types = lists["CTYPE"]
+    if len(matrices) > 1 or any(not isinstance(text, str) or text.endswith("-TAB") for text in types):
         return None
-    wcs = WCS(naxis=2)
+    bent = [text.endswith("-SIP") for text in types]
+    sip = _sip(orders, terms, lists["CRPIX"]) if all(bent) else None
+    if sip is None and (any(bent) or orders or terms):
+        return None
+    return _made(lists, matrices, coefficients, plain, sip)
+
+
+def _made(
+    lists: Mapping[str, list[Any]],
+    matrices: Mapping[str, Any],
+    coefficients: list[tuple[int, int, float]],
+    plain: Mapping[str, Any],
+    sip: Any,
+) -> Any:
+    from astropy.wcs import WCS
+
+    wcs = WCS(naxis=2, fix=False)
     inner = wcs.wcs
-    inner.ctype, inner.cunit = lists["CTYPE"], lists["CUNIT"]
+    inner.ctype = lists["CTYPE"]
+    # The unit of angles on the sky is the degree anyway, and astropy takes long to look a unit up.
+    if lists["CUNIT"] != ["deg", "deg"] or any(text[:4] not in _CELESTIAL for text in lists["CTYPE"]):
+        with quiet():
+            inner.cunit = lists["CUNIT"]
     inner.crpix, inner.crval = lists["CRPIX"], lists["CRVAL"]
     if "CD" in matrices:
         inner.cd = matrices["CD"]
     else:
         inner.cdelt = lists["CDELT"]
-        inner.pc = matrices.get("PC", np.eye(2))
+        inner.pc = matrices.get("PC", [[1.0, 0.0], [0.0, 1.0]])
     if coefficients:
         inner.set_pv(coefficients)
     for name, value in plain.items():
         setattr(inner, name, value)
     inner.set()
+    if sip is not None:
+        wcs.sip = sip
     return wcs
 
 
-_FREE = frozenset(
-    ("SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "EXTEND", "PCOUNT", "GCOUNT", "EXTNAME", "WCSAXES")
-)
+def _sip(orders: Mapping[str, Any], terms: Mapping[tuple[str, int, int], Any], crpix: Sequence[Any]) -> Any:
+    """Return the SIP distortion whose orders and coefficients belong together, else None."""
+    from astropy.wcs import Sip
+
+    if tuple(orders) not in (("A", "B"), ("A", "B", "AP", "BP"), ("AP", "BP")):
+        return None
+    if any(type(order) is not int or not 2 <= order <= _MOST_ORDER for order in orders.values()):
+        return None
+    matrices = {name: np.zeros((order + 1, order + 1)) for name, order in orders.items()}
+    for (name, i, j), value in terms.items():
+        if i + j > orders.get(name, -1):
+            return None
+        matrices[name][i, j] = value
+    return Sip(*(matrices.get(name) for name in ("A", "B", "AP", "BP")), crpix)

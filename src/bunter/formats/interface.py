@@ -7,11 +7,11 @@ reads from a `Source` and writes to a binary file object.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, BinaryIO, ClassVar, Protocol, TypeAlias
 
 from ..definitions.model import Each, PartDefinition
 from ..errors import FormatError, ParameterError
+from ..values import dataclass, field
 from ..words import did_you_mean, listing
 
 Layout: TypeAlias = dict[str, Any]
@@ -70,13 +70,73 @@ class Source(Protocol):
     def read_all(self) -> memoryview:
         """Read the whole file, verified against its recorded checksum if there is one."""
 
+    # A source may have `read_numbers` and `read_rows` too: what the functions of these names do, in one go.
+
+
+def make_native(data: memoryview, width: int) -> None:
+    r"""Make big-endian numbers those of this machine, in place; what is left over and makes no number stays.
+
+    Parameters
+    ----------
+    data : memoryview
+        Writable bytes.
+    width : int
+        Bytes of a number: 1, 2, 4 or 8.
+
+    Examples
+    --------
+    >>> data = memoryview(bytearray(b"\0\0\0\x07"))
+    >>> make_native(data, 4)
+    >>> data.cast("i").tolist()
+    [7]
+    """
+    count = len(data) // width
+    if width == 1 or not count:
+        return
+    import numpy as np
+
+    stored = np.frombuffer(data, f">u{width}", count)
+    # Half the time of ndarray.byteswap, and other threads run meanwhile.
+    np.copyto(stored.view(f"=u{width}"), stored)
+
+
+def read_numbers(source: Source, offset: int, length: int, width: int, checksum: str | None = None) -> memoryview:
+    """Read big-endian numbers of `width` bytes as those of this machine; otherwise as `Source.read_range` does."""
+    at_once = getattr(source, "read_numbers", None)
+    if at_once is not None:
+        return at_once(offset, length, width, checksum)  # type: ignore[no-any-return]
+    data = source.read_range(offset, length, checksum)
+    make_native(data, width)
+    return data
+
+
+def read_rows(source: Source, offset: int, step: int, width: int, count: int) -> memoryview:
+    """Read `count` pieces of `width` bytes that begin `step` bytes apart, not verified, one behind the other."""
+    at_once = getattr(source, "read_rows", None)
+    if at_once is not None and step - width > _GAP:
+        return at_once(offset, step, width, count)  # type: ignore[no-any-return]
+    return picked(source.read_range(offset, step * (count - 1) + width), step, width, count)
+
+
+def picked(data: memoryview, step: int, width: int, count: int) -> memoryview:
+    """Return fresh bytes: `count` pieces of `width` bytes of `data` that begin `step` bytes apart."""
+    return memoryview(bytearray().join([data[at : at + width] for at in range(0, step * count, step)]))
+
+
+# Bytes that are sooner read than left out.
+_GAP = 1 << 14
+
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Where a part lies in its file: bytes ``offset`` to ``offset + length``."""
+    """Where a part lies in its file: bytes ``offset`` to ``offset + length``.
+
+    `width` is that of the numbers in it if they are big-endian and read by `read_numbers`, else 1.
+    """
 
     offset: int
     length: int
+    width: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from ..errors import FormatError
 from .interface import About, Format, Layout, Source
 from .plain import from_plain, to_plain
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 
 class Json(Format):
     """One JSON value a file.
@@ -29,8 +31,7 @@ class Json(Format):
         """Write `obj` as one line of UTF-8; see `Format.write`."""
         plain = to_plain(obj, about, self.name, (str,))
         try:
-            text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
-            data = text.encode()
+            data = _encode(plain).encode()
         except UnicodeEncodeError:
             # Lone surrogates have no UTF-8; JSON's own escapes hold them.
             data = json.dumps(plain, separators=(",", ":")).encode()

@@ -6,12 +6,12 @@ import ast
 import operator
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from ..errors import FormatError, IntegrityError, ParameterError
+from ..values import dataclass
 from .convert import convert
 from .interface import About, Format, Layout, Source
 

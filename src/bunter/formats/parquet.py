@@ -16,6 +16,9 @@ from .tables import KEY, SERIALIZED, YAML_KEY, check_columns, stored_columns, ya
 
 _ROWS = 1 << 18
 _BATCH = 1 << 16
+_THREADED = 8 << 20
+"""Bytes of a table from which on it pays to expand its columns in several threads."""
+
 _MAGIC = b"PAR1"
 _WIDTH = b"table::len::"
 _ADDED = b"bunter_added_yaml"
@@ -141,7 +144,8 @@ class Parquet(TableFormat):
 
         file = pa.BufferReader(pa.py_buffer(source.read_all())) if whole else pa.PythonFile(SourceFile(source), "r")
         try:
-            return pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=True)
+            # What it would read ahead, in threads of its own, are bytes that are at hand, or a few columns.
+            return pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=False)
         except (pa.ArrowException, OSError, EOFError) as error:
             raise _damaged(source, about, error) from error
 
@@ -208,7 +212,7 @@ def _read(file: Any, source: Source, about: About, names: Sequence[str] | None =
     plain, most = _claims(file, names)
     check_claim(plain, source.size, what)
     if most <= largest(source.size):
-        return file.read(columns=names)
+        return file.read(columns=names, use_threads=most > _THREADED)
     # One word for a billion rows takes a few bytes: only reading tells how long the words are.
     batches, total = [], 0
     for batch in file.iter_batches(batch_size=_BATCH, columns=names):

@@ -6,7 +6,6 @@ would come back as something else is refused, never altered silently.
 
 from __future__ import annotations
 
-import dataclasses
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -14,11 +13,13 @@ from functools import lru_cache
 from typing import Any
 
 from ..errors import FormatError
+from ..values import is_dataclass
 from ..words import did_you_mean, listing
 from .equality import same_values
 from .interface import About
 
 _SCALARS = (str, int, float, bool, type(None))
+_PLAIN = frozenset(_SCALARS)
 _BUILTINS = (dict, list, str, int, float, bool, type(None))
 _DEEPEST = 100
 
@@ -44,7 +45,10 @@ class _Walk:
         if kind is dict:
             return self.mapping(value, where, depth)
         if kind is list:
-            return [self.plain(item, f"{where}[{i}]", depth + 1) for i, item in enumerate(value)]
+            return [
+                item if type(item) in _PLAIN else self.plain(item, f"{where}[{i}]", depth + 1)
+                for i, item in enumerate(value)
+            ]
         if isinstance(value, tuple):
             self.altered.append(f"the {kind.__name__} at {where} would come back as a list")
             return [self.plain(item, f"{where}[{i}]", depth + 1) for i, item in enumerate(value)]
@@ -54,7 +58,9 @@ class _Walk:
         if callable(to_dict) and not isinstance(value, type):
             self.altered.append(f"the {kind.__name__} at {where} would come back as a dict")
             return self.plain(to_dict(), where, depth + 1)
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        if is_dataclass(value) and not isinstance(value, type):
+            import dataclasses
+
             self.altered.append(f"the {kind.__name__} at {where} would come back as a dict")
             fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
             return self.mapping(fields, where, depth + 1)
@@ -70,6 +76,10 @@ class _Walk:
     def mapping(self, value: dict[Any, Any], where: str, depth: int) -> dict[Any, Any]:
         made: dict[Any, Any] = {}
         for key, item in value.items():
+            if type(key) is str and type(item) in _PLAIN:
+                # Most are, and every format here has them.
+                made[key] = item
+                continue
             if type(key) not in self.keys:
                 if type(key).__module__ == "numpy" and isinstance(key, str):
                     key = str(key)
@@ -194,7 +204,7 @@ def _maker(hint: Any) -> Callable[[Any], Any] | None:
     if callable(from_dict):
         made: Callable[[Any], Any] = from_dict
         return made
-    return _dataclass(hint) if dataclasses.is_dataclass(hint) else None
+    return _dataclass(hint) if is_dataclass(hint) else None
 
 
 def float_of(value: Any) -> Any:
@@ -236,6 +246,8 @@ def _tuple_of(arguments: tuple[Any, ...]) -> Callable[[Any], Any]:
 
 
 def _dataclass(cls: Any) -> Callable[[Any], Any]:
+    import dataclasses
+
     try:
         hints = typing.get_type_hints(cls, include_extras=True)
     except (NameError, TypeError):

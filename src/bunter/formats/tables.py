@@ -229,16 +229,7 @@ def arrow_to_table(arrow: Any, name: str = "table") -> Any:
     from astropy.table import QTable, Table
 
     metadata = arrow.schema.metadata or {}
-    told: dict[str, Any] = {}
-    if KEY in metadata:
-        try:
-            told = json.loads(metadata[KEY])
-            if told["version"] != 1:
-                raise FormatError(f"{name}: a table description of version {told['version']}; 1 is read")
-        except (ValueError, KeyError, TypeError) as error:
-            raise FormatError(f"{name}: the table's description cannot be read: {error}") from error
-    if len(set(arrow.column_names)) != arrow.num_columns:
-        raise FormatError(f"{name}: two columns have one name: {listing(arrow.column_names)}")
+    told = _told(arrow, metadata, name)
     pandas = b"pandas" in metadata
     columns = []
     for field, array in zip(arrow.schema, arrow.columns, strict=True):
@@ -255,6 +246,36 @@ def arrow_to_table(arrow: Any, name: str = "table") -> Any:
     else:
         made.meta.update(told.get("meta", {}))
     return made
+
+
+def arrow_meta(arrow: Any, name: str = "table") -> dict[str, Any]:
+    """Return the meta that `arrow_to_table` gives a table, without making one if it can be told without.
+
+    Raises
+    ------
+    FormatError
+        If the description in the schema is damaged, or two columns have one name.
+    """
+    metadata = arrow.schema.metadata or {}
+    told = _told(arrow, metadata, name)
+    if told.get("yaml") or (not told and YAML_KEY in metadata):
+        return dict(arrow_to_table(arrow.slice(0, 0), name).meta)
+    return dict(told.get("meta", {})) if told else _foreign_meta(metadata)
+
+
+def _told(arrow: Any, metadata: Mapping[bytes, bytes], name: str) -> dict[str, Any]:
+    """Return what `table_to_arrow` has said of a table in its schema; nothing of one that it did not make."""
+    told: dict[str, Any] = {}
+    if KEY in metadata:
+        try:
+            told = json.loads(metadata[KEY])
+            if told["version"] != 1:
+                raise FormatError(f"{name}: a table description of version {told['version']}; 1 is read")
+        except (ValueError, KeyError, TypeError) as error:
+            raise FormatError(f"{name}: the table's description cannot be read: {error}") from error
+    if len(set(arrow.column_names)) != arrow.num_columns:
+        raise FormatError(f"{name}: two columns have one name: {listing(arrow.column_names)}")
+    return told
 
 
 def _foreign_meta(metadata: Mapping[bytes, bytes]) -> dict[str, str]:

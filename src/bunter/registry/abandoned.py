@@ -7,9 +7,7 @@ gone or out of date, and only who may write in the folder can set it up again. E
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
-import tempfile
 import time
 from collections.abc import Callable
 
@@ -68,6 +66,9 @@ def connect_to_copy(path: str, connect: Callable[[str], sqlite3.Connection]) -> 
     RepositoryError
         If there is no room for a copy, or the registry changes all the time.
     """
+    import shutil
+    import tempfile
+
     try:
         for _ in range(_ATTEMPTS):
             stamp = stamp_of(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -15,7 +15,7 @@ from ..files.interface import StoredFile
 from .database import UNSOUND
 from .hashing import path_hash
 from .interface import Record
-from .schema import Table
+from .schema import HERE, Table
 from .sqlite import SqliteRegistry, _file
 
 MANY = 500
@@ -142,6 +142,8 @@ class Audit:
             ("precursor", "dataset", ("name", "place")),
         ):
             yield from self._lost_words(name, columns, f"in the table {name}")
+            if name == "pin":
+                yield from self._lost_leaves(tables)
             for table in tables:
                 yield from self._several(
                     f"SELECT DISTINCT p.{row} FROM {name} p WHERE p.type = {table.number} "
@@ -160,6 +162,22 @@ class Audit:
                 f"AND NOT EXISTS (SELECT 1 FROM word w WHERE w.id = t.{name})",
                 f"are words that the column {name} {where} has, but are not there",
             )
+
+    def _lost_leaves(self, tables: Sequence[Table]) -> Iterator[str]:
+        """Yield what is wrong with pins that name rows: they are those of datasets of their UUID, not in the trash."""
+        there = {word: table for table in tables if (word := self._registry.word_id(table.name))}
+        for word, table in there.items():
+            yield from self._several(
+                f"SELECT DISTINCT p.leaf FROM pin p WHERE p.place = {HERE} AND p.leaf_type = {word} "
+                f"AND NOT EXISTS (SELECT 1 FROM d{table.number} d WHERE d.id = p.leaf AND d.uuid = p.uuid "
+                "AND d.part = 0 AND d.live = 1)",
+                f"are rows of {table.name!r} that the table pin has, but are not there, or in the trash, or of others",
+            )
+        yield from self._several(
+            f"SELECT DISTINCT p.leaf_type FROM pin p WHERE p.place = {HERE} "
+            f"AND p.leaf_type NOT IN ({', '.join(map(str, there)) or '-1'})",
+            "are types of rows that the table pin has, but of which nothing is recorded",
+        )
 
     def _several(self, statement: str, what: str) -> Iterator[str]:
         rows = self._registry.rows(f"{statement} LIMIT 6")
@@ -198,12 +216,12 @@ class Audit:
             if not rows:
                 return
             after = rows[-1][0]
-            yield [_file_row(row) for row in rows]
+            yield [_file_row(row, self._registry.word) for row in rows]
 
     def file(self, number: int) -> FileRow | None:
         """Return a file as it is recorded now."""
         rows = self._registry.rows(f"SELECT {_FILE} FROM file WHERE id = ?", (number,))
-        found = _file_row(rows[0]) if rows else None
+        found = _file_row(rows[0], self._registry.word) if rows else None
         return None if isinstance(found, str) else found
 
     def owners(self, number: int) -> list[Record]:
@@ -257,7 +275,7 @@ class Audit:
         try:
             return PinRow(
                 (row[0], row[1], row[2], row[3]),
-                word(row[2]), row[3], word(row[4]), UUID(bytes=row[5]), word(row[6]), row[7],
+                word(row[2]), row[3], word(row[4]), UUID(bytes=row[5]), word(row[6]), row[7] if row[7] != HERE else 0,
             )  # fmt: skip
         except UNSOUND as error:
             raise self._registry.damaged("a pin", error) from error
@@ -313,9 +331,9 @@ class Audit:
         return self._registry._record(table, row)
 
 
-def _file_row(row: Sequence[Any]) -> FileRow | str:
+def _file_row(row: Sequence[Any], word: Callable[[int], str]) -> FileRow | str:
     try:
-        file = _file(row[1:7])
+        file = _file(row[1:7], word)
         own = path_hash(file.path, file.owned)
     except (*UNSOUND, IntegrityError) as error:
         return f"what is recorded of the file number {row[0]} makes no sense ({type(error).__name__}: {error!s:.200})"

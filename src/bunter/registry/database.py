@@ -8,9 +8,10 @@ import os
 import re
 import sqlite3
 import struct
+import threading
 import time
-from collections import ChainMap
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from ..errors import DataIdError, IntegrityError, RepositoryError
@@ -21,7 +22,7 @@ from .interface import Writing
 from .migrations import migrate
 from .schema import COLUMN_TYPES as KINDS
 from .schema import SHARED_TABLES, VERSION, Table
-from .turns import turn
+from .turns import begin_turn, end_turn
 
 UNSOUND = (
     TypeError,
@@ -38,6 +39,32 @@ UNSOUND = (
 _NEVER_OURS = re.compile(r"\bVIRTUAL\b|\bGENERATED\b|\bAS\b|\bCHECK\b|\bDEFAULT\b|\bCOLLATE\b", re.IGNORECASE)
 
 
+class _Layer(dict[Any, Any]):
+    """What is added in front of another dictionary, which is asked for the rest; no value is None."""
+
+    __slots__ = ("_behind",)
+
+    def __init__(self, behind: dict[Any, Any]) -> None:
+        super().__init__()
+        self._behind = behind
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """Return the value of a key."""
+        found = super().get(key)
+        return self._behind.get(key, default) if found is None else found
+
+    def __contains__(self, key: object) -> bool:
+        return super().__contains__(key) or key in self._behind
+
+    def values(self) -> Any:
+        """Return the values of both."""
+        return {**self._behind, **dict(super().items())}.values()
+
+    def keep(self) -> None:
+        """Hand over what was added."""
+        self._behind.update(super().items())
+
+
 class _Known:
     """What was read of a registry once and never changes: tables, words, how datasets were written.
 
@@ -46,28 +73,26 @@ class _Known:
     """
 
     def __init__(self, behind: _Known | None = None) -> None:
-        self._behind = behind
         self._own: tuple[dict[Any, Any], ...] = ({}, {}, {}, {})
-        layers: Sequence[MutableMapping[Any, Any]] = self._own
         if behind is not None:
-            layers = [ChainMap(mine, shared) for mine, shared in zip(self._own, behind._own, strict=True)]
-        self.tables: MutableMapping[str, Table] = layers[0]
-        self.words: MutableMapping[int, str] = layers[1]
-        self.word_ids: MutableMapping[str, int] = layers[2]
-        self.writings: MutableMapping[int, Writing] = layers[3]
+            self._own = tuple([_Layer(shared) for shared in behind._own])
+        self.tables: dict[str, Table] = self._own[0]
+        self.words: dict[int, str] = self._own[1]
+        self.word_ids: dict[str, int] = self._own[2]
+        self.writings: dict[int, Writing] = self._own[3]
 
     def as_now(self) -> _Known:
         """Return the same without the tables that others add from now on."""
-        known = _Known()
+        known = _Known.__new__(_Known)
         known.tables = dict(self.tables)
         known.words, known.word_ids, known.writings = self.words, self.word_ids, self.writings
         return known
 
     def keep(self) -> None:
         """Hand over to the shared one what is committed now."""
-        if self._behind is not None:
-            for mine, shared in zip(self._own, self._behind._own, strict=True):
-                shared.update(mine)
+        for mine in self._own:
+            if isinstance(mine, _Layer):
+                mine.keep()
 
 
 class Database:
@@ -93,6 +118,7 @@ class Database:
 
     def __init__(self, path: str, *, create: bool = False, writable: bool = True, durable: bool = True) -> None:
         self.path = path
+        self._folder = os.path.dirname(os.path.abspath(path))
         self.writable = writable
         self._shared = _Known()
         self._connections = Connections(path, create=create, writable=writable, durable=durable)
@@ -112,14 +138,13 @@ class Database:
     # Schema
 
     def _create(self) -> None:
+        if self.path == MEMORY:
+            _blank(os.getpid()).copy_to(self._connections.current().connection)
+            return
         with self.transaction(queue=False) as handle:
             # Something else's tables are left alone; the version is looked for next.
-            if self.rows("SELECT 1 FROM sqlite_master"):
-                return
-            for statement in (*SHARED_TABLES, *footprints.FOOTPRINT_TABLES):
-                handle.connection.execute(statement)
-            handle.connection.execute("INSERT INTO about VALUES ('version', ?)", (str(VERSION),))
-            handle.connection.execute("INSERT INTO word VALUES (0, '')")
+            if not self.rows("SELECT 1 FROM sqlite_master"):
+                _fill(handle.connection)
 
     def _check_schema(self) -> None:
         """Refuse what a registry never has and a stranger may: views, triggers, columns that are computed."""
@@ -198,7 +223,8 @@ class Database:
             raise RepositoryError(f"the registry {self.path} was opened read-only; nothing was written")
         handle = self._connections.current()
         handle.in_doubt = False
-        with self._turn() if queue else contextlib.nullcontext():
+        place = self._wait_for_turn() if queue and self.path != MEMORY else None
+        try:
             self._begin(handle)
             handle.known = known = _Known(self._shared)
             committing = False
@@ -220,19 +246,15 @@ class Database:
             finally:
                 handle.known = None
                 handle.seen = None
+        finally:
+            end_turn(place)
 
-    @contextlib.contextmanager
-    def _turn(self) -> Iterator[None]:
-        if self.path == MEMORY:
-            yield
-            return
-        folder = os.path.dirname(os.path.abspath(self.path))
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(turn(folder, BUSY_SECONDS, self._connections.last_write))
-            except TimeoutError:
-                raise self._busy() from None
-            yield
+    def _wait_for_turn(self) -> int | None:
+        """Return what `end_turn` takes back."""
+        try:
+            return begin_turn(self._folder, BUSY_SECONDS, self._connections.last_write)
+        except TimeoutError:
+            raise self._busy() from None
 
     def _begin(self, handle: Handle) -> None:
         deadline = time.monotonic() + BUSY_SECONDS
@@ -264,7 +286,7 @@ class Database:
 
     def table(self, type_: str) -> Table | None:
         """Return the table of a dataset type, None if nothing of that type was ever recorded."""
-        table = self.known.tables.get(type_)
+        table = (self._connections.current().known or self._shared).tables.get(type_)
         if table is None and self._refresh():
             table = self.known.tables.get(type_)
         return table
@@ -307,7 +329,7 @@ class Database:
         """Return the word of a number."""
         if not number:
             return ""
-        words = self.known.words
+        words = (self._connections.current().known or self._shared).words
         text = words.get(number)
         if text is None:
             rows = self.rows("SELECT text FROM word WHERE id = ?", (number,))
@@ -355,7 +377,7 @@ class Database:
         handle = self._connections.current()
         if not handle.reading and not handle.connection.in_transaction:
             known = self._shared.as_now()
-            self.rows("BEGIN")
+            self._run(handle, "BEGIN")
             handle.known, handle.began = known, True
         handle.reading += 1
 
@@ -369,7 +391,41 @@ class Database:
                 # Tables are only ever added: those of the state that was read are there now, too.
                 self._shared.tables.update(handle.known.tables)
             handle.known = None
-            self.rows("COMMIT")
+            self._run(handle, "COMMIT")
+
+    def _run(self, handle: Handle, statement: str) -> None:
+        try:
+            handle.connection.execute(statement)
+        except sqlite3.Error as error:
+            raise self._cannot("read", error) from error
+
+
+def _fill(connection: sqlite3.Connection) -> None:
+    """Make the tables of a registry that knows nothing."""
+    for statement in (*SHARED_TABLES, *footprints.FOOTPRINT_TABLES):
+        connection.execute(statement)
+    connection.execute("INSERT INTO about VALUES ('version', ?)", (str(VERSION),))
+    connection.execute("INSERT INTO word VALUES (0, '')")
+
+
+class _Blank:
+    """A registry in memory that knows nothing: every transaction of a Butler begins with a copy, which is made soon."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._connection = sqlite3.connect(MEMORY, isolation_level=None, check_same_thread=False)
+        _fill(self._connection)
+
+    def copy_to(self, connection: sqlite3.Connection) -> None:
+        """Make another connection, to an empty database, the same."""
+        with self._guard:
+            self._connection.backup(connection)
+
+
+@lru_cache(maxsize=1)
+def _blank(process: int) -> _Blank:
+    """Return the blank one of a process: no child uses its parent's."""
+    return _Blank()
 
 
 def _wipe(connection: sqlite3.Connection) -> bool:

@@ -9,6 +9,8 @@ import xxhash
 
 from ..dataid import KeyValue
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 
 def canonical(data_id: Mapping[str, KeyValue]) -> str:
     """Return a data ID as text that is the same for equal data IDs.
@@ -18,7 +20,7 @@ def canonical(data_id: Mapping[str, KeyValue]) -> str:
     >>> canonical({"visit": 1, "ccd": "N3"})
     '{"ccd":"N3","visit":1}'
     """
-    return json.dumps(dict(sorted(data_id.items())), ensure_ascii=False, separators=(",", ":"))
+    return _encode(dict(sorted(data_id.items())))
 
 
 def leaf_hash(type_: str, data_id: Mapping[str, KeyValue]) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
 from ..dataid import DataId, KeyValue
 from ..files.interface import StoredFile
+from ..values import dataclass, field
 
 Kinds = Mapping[str, str]
 """Key -> ``int``, ``str`` or ``float``."""
@@ -75,7 +75,8 @@ class Pin:
     part : str
         The part of the dataset, ``""`` for the whole.
     place : str
-        Where it was at the time: repository and path, for messages.
+        Where it was at the time: repository and path, for messages. ``""`` if a registry need not remember it, since
+        the dataset is in the same one: its row says where.
     """
 
     component: str
@@ -284,8 +285,8 @@ class Registry(Protocol):
     def keys_of(self, type_: str) -> tuple[str, ...] | None:
         """Return the recorded keys of a type, None if nothing of that type was ever recorded."""
 
-    def pins(self, type_: str, uuid: UUID) -> list[Pin]:
-        """Return the pins of a composite."""
+    def pins(self, type_: str, uuid: UUID, within: Collection[str] | None = None) -> list[Pin]:
+        """Return the pins of a composite; if `within` is given, those of these components and of what they hold."""
 
     def pinned_by(self, type_: str, data_id: Mapping[str, KeyValue], uuid: UUID | None) -> list[Record]:
         """Return the live composites that pin a dataset (any dataset of that type and data ID if `uuid` is None)."""

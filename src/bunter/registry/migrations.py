@@ -10,7 +10,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 
-from .schema import VERSION, trash_index
+from .schema import PIN_INDEX, VERSION, trash_index
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:
@@ -36,4 +36,10 @@ def _trash_has_times(connection: sqlite3.Connection) -> None:
         connection.execute(trash_index(int(number)))
 
 
-_STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _trash_has_times}
+def _pins_have_rows(connection: sqlite3.Connection) -> None:
+    """Layout 3: pins name rows, which repeat from table to table; those that name data IDs stay as they are."""
+    connection.execute("DROP INDEX IF EXISTS pin_leaf")
+    connection.execute(PIN_INDEX)
+
+
+_STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _trash_has_times, 2: _pins_have_rows}

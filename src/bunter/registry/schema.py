@@ -8,11 +8,22 @@ SQLite and PostgreSQL both take, but for the type names in `COLUMN_TYPES`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
-VERSION = 2
+from ..values import dataclass, field
+
+VERSION = 3
+
+HERE = 1
+"""What stands for the place of a pinned dataset that is a row of this registry: a whole one, not in the trash.
+
+No place has that number: the first words are those of how something was written, and of what pins it. And it takes no
+room, as 0 does.
+"""
+
+PIN_INDEX = "CREATE INDEX pin_leaf ON pin (leaf, leaf_type)"
 
 COLUMN_TYPES = {"int": "INTEGER", "str": "TEXT", "float": "REAL"}
+_TYPES = {"int": int, "str": str, "float": float}
 
 SHARED_TABLES = (
     "CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -20,15 +31,17 @@ SHARED_TABLES = (
     "CREATE TABLE dataset_type (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, keys TEXT NOT NULL)",
     # Words that recur (how a dataset was written, producers, component paths, places) are kept once.
     "CREATE TABLE word (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE)",
-    # path_key is a 64-bit hash of the path (case-folded for owned files): a small unique index.
+    # path_key is a 64-bit hash of the path (case-folded for owned files): a small unique index. layout is bytes that
+    # `bunter.registry.layouts` reads, or JSON.
     "CREATE TABLE file (id INTEGER PRIMARY KEY, path TEXT NOT NULL, path_key INTEGER NOT NULL UNIQUE, "
     "owned INTEGER NOT NULL, size INTEGER NOT NULL, modified INTEGER, checksum BLOB, layout TEXT)",
-    # leaf is a 64-bit hash of the pinned (type, data ID): who pins it, and what a replacement repins.
+    # leaf says who pins what, and what a replacement repins: with the place HERE it is the row of the pinned dataset,
+    # else a 64-bit hash of its (type, data ID), which is the same for all that were ever there.
     "CREATE TABLE pin (type INTEGER NOT NULL, composite INTEGER NOT NULL, component INTEGER NOT NULL, "
     "member INTEGER NOT NULL, leaf INTEGER NOT NULL, leaf_type INTEGER NOT NULL, uuid BLOB, "
     "part INTEGER NOT NULL, place INTEGER NOT NULL, "
     "PRIMARY KEY (type, composite, component, member)) WITHOUT ROWID",
-    "CREATE INDEX pin_leaf ON pin (leaf)",
+    PIN_INDEX,
     "CREATE TABLE precursor (type INTEGER NOT NULL, dataset INTEGER NOT NULL, ordinal INTEGER NOT NULL, "
     "leaf INTEGER NOT NULL, name INTEGER NOT NULL, data_id TEXT NOT NULL, uuid BLOB, place INTEGER NOT NULL, "
     "PRIMARY KEY (type, dataset, ordinal)) WITHOUT ROWID",
@@ -82,16 +95,20 @@ class Table:
         For all keys, and the number of a part: the live whole and the live part dataset.
     by_uuid : str
         For a UUID and the number of a part: the whole and the part dataset.
+    pins : str
+        For the UUID of a composite: its pins.
     """
 
     number: int
     name: str
     kinds: Mapping[str, str]
     keys: tuple[str, ...] = field(init=False)
+    types: tuple[type, ...] = field(init=False)
     columns: tuple[str, ...] = field(init=False)
     select: str = field(init=False)
     find: str = field(init=False)
     by_uuid: str = field(init=False)
+    pins: str = field(init=False)
 
     def __post_init__(self) -> None:
         columns = tuple(column(key) for key in self.kinds)
@@ -102,7 +119,12 @@ class Table:
         )
         given = "".join(f"d.{name} = ? AND " for name in columns)
         object.__setattr__(self, "keys", tuple(self.kinds))
+        object.__setattr__(self, "types", tuple(_TYPES[kind] for kind in self.kinds.values()))
         object.__setattr__(self, "columns", columns)
         object.__setattr__(self, "select", select)
         object.__setattr__(self, "find", f"{select}WHERE {given}d.part IN (0, ?) AND d.live = 1")
         object.__setattr__(self, "by_uuid", f"{select}WHERE d.uuid = ? AND d.part IN (0, ?)")
+        pins = "SELECT component, member, leaf_type, uuid, part, place FROM pin"
+        row = f"SELECT id FROM d{self.number} WHERE uuid = ? ORDER BY part LIMIT 1"
+        where = f"WHERE type = {self.number} AND composite = ({row}) ORDER BY component, member"
+        object.__setattr__(self, "pins", f"{pins} {where}")

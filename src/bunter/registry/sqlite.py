@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
@@ -16,16 +16,19 @@ from . import footprints
 from .database import UNSOUND, Database
 from .hashing import canonical, leaf_hash, path_hash
 from .interface import Changes, Forgotten, NewDataset, Pin, Precursor, Record
-from .schema import Table, column
+from .layouts import unpacked
+from .schema import HERE, Table, column
 from .writing import Writer
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_NO_KEYS = DataId()
 _FILE = "path, owned, size, modified, checksum, layout"
-_TYPES = {"int": int, "str": str, "float": float}
 _MANY = 500
 """Values in one statement."""
+_FEW = 20
+"""Datasets that are written one by one."""
 
 
 class SqliteRegistry(Database):
@@ -34,18 +37,19 @@ class SqliteRegistry(Database):
     # Reading
 
     def _record(self, table: Table, row: Sequence[Any]) -> Record:
-        uuid, part, live, writing, at, by = row[:6]
+        uuid, part, live, writing, at, by, path = row[:7]
+        known = self.known
         try:
             return Record(
                 table.name,
                 _data_id(table, row[12:]),
                 UUID(bytes=uuid),
-                self.word(part),
+                self.word(part) if part else "",
                 live == 1,
-                _file(row[6:12]) if row[6] is not None else None,
-                self.writing(writing),
+                _file(row[6:12], self.word) if path is not None else None,
+                known.writings.get(writing) or self.writing(writing),
                 at,
-                self.word(by),
+                known.words.get(by) or self.word(by),
                 -live if live < 0 else None,
             )
         except BunterError:
@@ -68,7 +72,7 @@ class SqliteRegistry(Database):
         rows = self.rows(table.find, (*values, self.word_id(part) or 0))
         if not rows:
             return None
-        return self._record(table, min(rows, key=lambda row: row[1]))
+        return self._record(table, rows[0] if len(rows) == 1 else min(rows, key=lambda row: row[1]))
 
     def in_the_way(self, table: Table, new: NewDataset, part: int) -> Record:
         """Return the dataset that has the UUID of a new one, or its place; for this package alone."""
@@ -91,7 +95,9 @@ class SqliteRegistry(Database):
         if table is None:
             return None
         rows = self.rows(table.by_uuid, (uuid.bytes, self.word_id(part) or 0))
-        return self._record(table, min(rows, key=lambda row: row[1])) if rows else None
+        if not rows:
+            return None
+        return self._record(table, rows[0] if len(rows) == 1 else min(rows, key=lambda row: row[1]))
 
     def select(
         self,
@@ -133,7 +139,7 @@ class SqliteRegistry(Database):
         found = self.rows(f"SELECT {distinct} {fields or 1} FROM d{table.number} d WHERE {clause}", values)
         if not fields:
             return [() for _ in found]
-        kinds = [{_TYPES[kind]} for kind in table.kinds.values()]
+        kinds = [{kind} for kind in table.types]
         columns = zip(*found, strict=True)
         if found and [set(map(type, column)) for column in columns] != kinds:
             raise self.damaged(f"a data ID of {table.name!r}", ValueError("values of other types than the keys have"))
@@ -184,38 +190,34 @@ class SqliteRegistry(Database):
         rows = self.rows(f"SELECT id FROM d{table.number} WHERE uuid = ? ORDER BY part LIMIT 1", (uuid.bytes,))
         return (table.number, rows[0][0]) if rows else None
 
-    @contextmanager
-    def _sound(self, what: str) -> Iterator[None]:
-        """Make errors about values that nobody of us wrote errors about the registry."""
-        try:
-            yield
-        except BunterError:
-            raise
-        except UNSOUND as error:
-            raise self.damaged(what, error) from error
+    def _sound(self, what: str) -> _Sound:
+        return _Sound(self, what)
 
-    def pins(self, type_: str, uuid: UUID) -> list[Pin]:
-        """Return the pins of a composite."""
-        row = self._row_id(type_, uuid)
-        if row is None:
+    def pins(self, type_: str, uuid: UUID, within: Collection[str] | None = None) -> list[Pin]:
+        """Return the pins of a composite; if `within` is given, those of these components and of what they hold."""
+        table = self.table(type_)
+        if table is None:
             return []
+        rows = self.rows(table.pins, (uuid.bytes,))
+        found = []
+        words = self.known.words
         with self._sound("its pins"):
-            return [
-                Pin(
-                    self.word(component),
-                    DataId(json.loads(self.word(member))) if member else None,
-                    self.word(leaf_type),
-                    DataId(),
-                    UUID(bytes=pinned) if pinned is not None else None,
-                    self.word(part),
-                    self.word(place),
+            for number, member, leaf_type, pinned, part, place in rows:
+                component = words.get(number) or self.word(number)
+                if within is not None and component.partition(".")[0] not in within:
+                    continue
+                found.append(
+                    Pin(
+                        component,
+                        DataId(json.loads(self.word(member))) if member else None,
+                        words.get(leaf_type) or self.word(leaf_type),
+                        _NO_KEYS,
+                        UUID(bytes=pinned) if pinned is not None else None,
+                        words.get(part) or self.word(part),
+                        (words.get(place) or self.word(place)) if place != HERE else "",
+                    )
                 )
-                for component, member, leaf_type, pinned, part, place in self.rows(
-                    "SELECT component, member, leaf_type, uuid, part, place FROM pin "
-                    "WHERE type = ? AND composite = ? ORDER BY component, member",
-                    row,
-                )
-            ]
+        return found
 
     def _holders(self, rows: Iterable[tuple[int, int]], *, trashed: bool = False) -> list[Record]:
         """Return the live datasets with these numbers of table and row; if `trashed`, those in the trash too."""
@@ -232,21 +234,54 @@ class SqliteRegistry(Database):
 
     def pinned_by(self, type_: str, data_id: Mapping[str, KeyValue], uuid: UUID | None) -> list[Record]:
         """Return the live composites that pin a dataset (any of that type and data ID if `uuid` is None)."""
-        statement = "SELECT DISTINCT type, composite FROM pin WHERE leaf = ?"
-        values: list[Any] = [leaf_hash(type_, data_id)]
-        if uuid is not None:
-            statement += " AND uuid = ?"
-            values.append(uuid.bytes)
-        return self._holders(self.rows(statement, values))
+        return self._holders(self.pins_of(type_, data_id, uuid))
 
     def pinning(self, record: Record) -> list[Record]:
         """Return the composites, live or in the trash, that pin a dataset; a part dataset only as that part."""
-        statement = "SELECT DISTINCT type, composite FROM pin WHERE leaf = ? AND uuid = ?"
-        values: list[Any] = [leaf_hash(record.type, record.data_id), record.uuid.bytes]
-        if record.part:
-            statement += " AND part = ?"
-            values.append(self.word_id(record.part))
-        return self._holders(self.rows(statement, values), trashed=True)
+        only = ("part", self.word_id(record.part)) if record.part else None
+        return self._holders(self.pins_of(record.type, record.data_id, record.uuid, only), trashed=True)
+
+    def pins_of(
+        self,
+        type_: str,
+        data_id: Mapping[str, KeyValue],
+        uuid: UUID | None,
+        only: tuple[str, int | None] | None = None,
+    ) -> list[tuple[int, int]]:
+        """Return the numbers of table and row of what pins a dataset; for this package alone.
+
+        Parameters
+        ----------
+        uuid : UUID or None
+            None for any dataset of that type and data ID.
+        only : (str, int), optional
+            Only pins with that value in a column.
+        """
+        condition, values = "", list[Any]()
+        if uuid is not None:
+            condition, values = "AND p.uuid = ? ", [uuid.bytes]
+        if only is not None:
+            condition += f"AND p.{only[0]} = ? "
+            values.append(only[1])
+        statement = f"SELECT DISTINCT p.type, p.composite FROM pin p WHERE p.leaf = ? AND p.place != {HERE} {condition}"
+        values = [leaf_hash(type_, data_id), *values]
+        table, word = self.table(type_), self.word_id(type_)
+        if table is not None and word is not None:
+            # What is not in the trash is pinned by its row, if it was there first.
+            given = "".join(f"AND d.{name} = ? " for name in table.columns) if uuid is None else "AND d.uuid = ? "
+            statement += (
+                f"UNION SELECT p.type, p.composite FROM d{table.number} d JOIN pin p "
+                f"ON p.leaf = d.id AND p.leaf_type = ? AND p.place = {HERE} {condition}"
+                f"WHERE d.part = 0 AND d.live = 1 {given}"
+            )
+            values += [word, *values[1:], *([data_id[key] for key in table.keys] if uuid is None else [uuid.bytes])]
+        return self.rows(statement, values)
+
+    def place_of(self, record: Record) -> str:
+        """Return where a dataset of this registry is, for messages of later."""
+        path = record.file.path if record.file is not None else "composite"
+        root = os.path.dirname(self.path)
+        return f"{root}: {path}" if root else path
 
     def precursors(self, type_: str, uuid: UUID) -> list[Precursor]:
         """Return what a dataset was made from."""
@@ -301,7 +336,8 @@ class SqliteRegistry(Database):
         for path in paths:
             keys = path_hash(path, True), path_hash(path, False)
             for row in self.rows(f"SELECT {_FILE} FROM file WHERE path_key IN (?, ?) AND path = ?", (*keys, path)):
-                found[path] = _file(row)
+                with self._sound(f"the file {path!r:.200}"):
+                    found[path] = _file(row, self.word)
         return found
 
     def datasets_of_file(self, path: str) -> list[Record]:
@@ -380,10 +416,22 @@ class SqliteRegistry(Database):
 
     def apply(self, all_changes: Sequence[Changes], check: Callable[[], None] | None = None) -> None:
         """Make all changes visible together; see `bunter.registry.interface.Registry.apply`."""
+        if all(len(changes.datasets) < _FEW for changes in all_changes):
+            return self._apply(Writer, all_changes, check)
+        from .many import InTheWay, ManyWriter
+
+        try:
+            self._apply(ManyWriter, all_changes, check)
+        except InTheWay:
+            self._apply(Writer, all_changes, check)
+
+    def _apply(
+        self, kind: type[Writer], all_changes: Sequence[Changes], check: Callable[[], None] | None = None
+    ) -> None:
         with self.transaction() as handle:
             if check is not None:
                 check()
-            writer = Writer(self, handle.connection)
+            writer = kind(self, handle.connection)
             for changes in all_changes:
                 writer.changes(changes)
 
@@ -417,14 +465,29 @@ class SqliteRegistry(Database):
             return done
 
 
+class _Sound:
+    """Makes errors about values that nobody of us wrote errors about the registry."""
+
+    __slots__ = ("_registry", "_what")
+
+    def __init__(self, registry: Database, what: str) -> None:
+        self._registry, self._what = registry, what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, UNSOUND) and not isinstance(error, BunterError):
+            raise self._registry.damaged(self._what, error) from error
+
+
 def _data_id(table: Table, values: Sequence[Any]) -> DataId:
-    for value, kind in zip(values, table.kinds.values(), strict=True):
-        if type(value) is not _TYPES[kind]:
-            raise ValueError(f"{value!r:.100} is no {kind}")
+    if tuple(map(type, values)) != table.types:
+        raise ValueError(f"{values!r:.200} are no values of {', '.join(table.kinds.values())}")
     return DataId(zip(table.keys, values, strict=True))
 
 
-def _file(row: Sequence[Any]) -> StoredFile:
+def _file(row: Sequence[Any], word: Callable[[int], str]) -> StoredFile:
     path, owned, size, modified, checksum, layout = row
     if not isinstance(path, str) or type(size) is not int or size < 0 or not isinstance(modified, int | None):
         raise ValueError(f"the file {path!r:.200} of size {size!r:.100}")
@@ -434,7 +497,7 @@ def _file(row: Sequence[Any]) -> StoredFile:
         size,
         modified,
         checksum.hex() if checksum is not None else None,
-        dict(json.loads(layout)) if layout else {},
+        unpacked(layout, word) if layout is not None else {},
     )
 
 

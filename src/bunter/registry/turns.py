@@ -70,14 +70,25 @@ def turn(folder: str, patience: float, stamp: Callable[[], object]) -> Iterator[
     TimeoutError
         If nobody has written anything for so long, and it is still another's turn.
     """
-    place = _opened(folder)
-    if place is not None:
-        _wait(place, patience, stamp)
+    place = begin_turn(folder, patience, stamp)
     try:
         yield
     finally:
-        if place is not None:
-            _close(place)
+        end_turn(place)
+
+
+def begin_turn(folder: str, patience: float, stamp: Callable[[], object]) -> int | None:
+    """Wait until it is one's turn; return what `end_turn` has to be given. Parameters and errors as of `turn`."""
+    place = _opened(folder)
+    if place is not None:
+        _wait(place, patience, stamp)
+    return place
+
+
+def end_turn(place: int | None) -> None:
+    """End what `begin_turn` began."""
+    if place is not None:
+        _close(place)
 
 
 def _wait(place: int, patience: float, stamp: Callable[[], object]) -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from ..dataid import KeyValue
+from ..dataid import DataId, KeyValue
 from ..errors import DataIdError
 from ..files.interface import StoredFile
 from ..words import listing
 from . import footprints
 from .hashing import canonical, leaf_hash, path_hash
-from .interface import Changes, DatasetTaken, Forgotten, Kinds, NewDataset, NotRestored, PathTaken, Pin, Record
-from .schema import Table, dataset_table
+from .interface import Changes, DatasetTaken, Forgotten, Kinds, NewDataset, NotRestored, PathTaken, Pin, Record, Writing
+from .layouts import packed
+from .schema import HERE, Table, dataset_table
 
 if TYPE_CHECKING:
     from .sqlite import SqliteRegistry
@@ -39,6 +41,9 @@ class Writer:
         self._files: dict[str, int] = {}
         self._outlines: dict[int, dict[int, bytes]] = {}
         self._trashed: dict[int, int] = {}
+        self._pins: list[tuple[int, int, Pin]] = []
+        self._pinned: set[UUID] = set()
+        self._recorded: dict[tuple[int, UUID], tuple[int]] = {}
 
     def _run(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         try:
@@ -48,6 +53,7 @@ class Writer:
 
     def changes(self, changes: Changes) -> None:
         """Write all that one put, ingest or delete changes."""
+        self._recorded.clear()
         # What goes to the trash with these went there after what went with the changes before.
         self._trashed = {number: at - 1 for number, at in self._trashed.items()}
         for type_, uuid in changes.trashed:
@@ -56,9 +62,12 @@ class Writer:
             self._restore(type_, uuid, replaces=replaces)
         for (key, given), value in changes.implied.items():
             self._imply(key, dict(given), value)
-        for new in changes.datasets:
-            self._dataset(new)
-        for type_, data_id, uuid in changes.repins:
+        self._datasets(changes.datasets)
+        # When everything that they may pin is there.
+        for pin in self._pins:
+            self._pin(*pin)
+        self._pins.clear()
+        for type_, data_id, uuid in self._followed(changes):
             self._repin(type_, data_id, uuid)
         # All at once: in the order of the index they take less time and room.
         for number, outlines in self._outlines.items():
@@ -71,7 +80,7 @@ class Writer:
 
     def _checked(self, file: StoredFile) -> None:
         assert file.checksum is not None
-        layout = json.dumps(file.layout, separators=(",", ":")) if file.layout else None
+        layout = packed(file.layout, self._word)
         self._run(
             "UPDATE file SET checksum = ?, layout = coalesce(?, layout) "
             "WHERE path_key = ? AND checksum IS NULL AND size = ? AND modified = ?",
@@ -95,12 +104,11 @@ class Writer:
         self._run("DELETE FROM precursor WHERE type = ? AND dataset = ?", (table.number, row[0]))
         footprints.remove(self._connection, table.number, row)
         self._run(f"DELETE FROM d{table.number} WHERE id = ?", row)
-        if record.file is not None:
-            # Composites that followed a replacement do not know yet where it was.
-            self._run(
-                "UPDATE pin SET place = ? WHERE leaf = ? AND uuid = ? AND place = 0",
-                (self._word(record.file.path), leaf_hash(record.type, record.data_id), record.uuid.bytes),
-            )
+        # Who pins it does not know yet where it was.
+        leaf = leaf_hash(record.type, record.data_id), record.uuid.bytes
+        if self._run("SELECT 1 FROM pin WHERE leaf = ? AND uuid = ? AND place = 0 LIMIT 1", leaf).fetchone():
+            place = self._word(self._registry.place_of(record))
+            self._run("UPDATE pin SET place = ? WHERE leaf = ? AND uuid = ? AND place = 0", (place, *leaf))
         if record.file is None or any(
             self._run(f"SELECT 1 FROM d{other.number} WHERE file = ? LIMIT 1", (number,)).fetchone()
             for other in self._registry.tables()
@@ -143,17 +151,22 @@ class Writer:
         known = self._files.get(file.path)
         if known is not None:
             return known
-        key = path_hash(file.path, file.owned)
+        key, other = path_hash(file.path, file.owned), path_hash(file.path, not file.owned)
         checksum = bytes.fromhex(file.checksum) if file.checksum else None
-        layout = json.dumps(file.layout, separators=(",", ":")) if file.layout else None
-        rows = [
-            row
-            for row in self._run(
-                "SELECT id, path, owned, path_key, size, modified, checksum FROM file WHERE path_key IN (?, ?)",
-                (key, path_hash(file.path, not file.owned)),
-            )
-            if file.owned or row[1] == file.path or row[3] == key
-        ]
+        layout = packed(file.layout, self._word)
+        # Where one key says all, the insertion tells whether it is taken.
+        rows = (
+            [
+                row
+                for row in self._run(
+                    "SELECT id, path, owned, path_key, size, modified, checksum FROM file WHERE path_key IN (?, ?)",
+                    (key, other),
+                )
+                if file.owned or row[1] == file.path or row[3] == key
+            ]
+            if not file.owned or key != other
+            else []
+        )
         number = 0
         if rows:
             number, path, owned, _, *seen = rows[0]
@@ -174,9 +187,11 @@ class Writer:
         if not number:
             row = self._run(
                 "INSERT INTO file (path, path_key, owned, size, modified, checksum, layout) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
                 (file.path, key, int(file.owned), file.size, file.modified, checksum, layout),
             )
+            if row.rowcount == 0:
+                raise PathTaken(file.path)
             number = int(row.lastrowid or 0)
         self._files[file.path] = number
         return int(number)
@@ -192,6 +207,7 @@ class Writer:
     def _trash(self, type_: str, uuid: UUID) -> None:
         table = self._registry.table(type_)
         if table is not None:
+            self._unplace(table, "uuid = ?", (uuid.bytes,))
             self._run(
                 f"UPDATE d{table.number} SET live = ? WHERE uuid = ? AND live = 1", (self._now(table), uuid.bytes)
             )
@@ -207,10 +223,27 @@ class Writer:
         if other is not None and not replaces:
             raise NotRestored(type_, uuid, self._registry.live(table, other[0]))
         if other is not None:
+            self._unplace(table, "uuid = ?", other)
             self._run(
                 f"UPDATE d{table.number} SET live = ? WHERE {same}live = 1 AND uuid != ?", (self._now(table), *values)
             )
         self._run(f"UPDATE d{table.number} SET live = 1 WHERE uuid = ?", (uuid.bytes,))
+
+    def _unplace(self, table: Table, where: str, values: Sequence[Any]) -> None:
+        """Let pins of what goes to the trash name its data ID: who follows a replacement is found by that."""
+        self._recorded.clear()
+        word = self._registry.word_id(table.name)
+        if word is None:
+            # Nobody pins anything of that type.
+            return
+        fields = ", ".join(("id", *table.columns))
+        for number, *data_id in self._run(
+            f"SELECT {fields} FROM d{table.number} WHERE {where} AND part = 0 AND live = 1", values
+        ).fetchall():
+            self._run(
+                "UPDATE pin SET leaf = ?, place = 0 WHERE leaf = ? AND leaf_type = ? AND place = ?",
+                (leaf_hash(table.name, dict(zip(table.keys, data_id, strict=True))), number, word, HERE),
+            )
 
     def _imply(self, key: str, given: Mapping[str, KeyValue], value: KeyValue) -> None:
         known = self._registry.implied(key, given)
@@ -220,39 +253,51 @@ class Writer:
             what = ", ".join(f"{k}={v!r}" for k, v in given.items())
             raise DataIdError(f"{key}={value!r} contradicts the registry: {what} has {key}={known!r}")
 
+    def _datasets(self, datasets: Sequence[NewDataset]) -> None:
+        for new in datasets:
+            self._dataset(new)
+
+    def _followed(self, changes: Changes) -> Iterable[tuple[str, DataId, UUID]]:
+        """Return the repins for which there may be pins."""
+        return changes.repins
+
     def _dataset(self, new: NewDataset) -> None:
         table = self._table(new.type, new.kinds)
         values = [new.data_id[key] for key in table.keys]
         part = self._word(new.part)
         if new.live and new.replaces:
             where = "".join(f"{name} = ? AND " for name in table.columns)
+            if not part:
+                self._unplace(table, f"{where}part = 0", values)
             self._run(
                 f"UPDATE d{table.number} SET live = ? WHERE {where}part = ? AND live = 1",
                 (self._now(table), *values, part),
             )
-        writing = 0
-        if new.writing is not None:
-            how = new.writing
-            writing = self._word(json.dumps([how.storage, how.python, how.parts, how.component]))
-        columns = "".join(f", {name}" for name in table.columns)
-        marks = ", ?" * len(values)
+        writing = 0 if new.writing is None else self._word(told(new.writing))
         metadata = json.dumps(dict(new.metadata), ensure_ascii=False) if new.metadata else None
-        # The unique keys decide who is first; the file follows, so that a loser leaves nothing.
         by = self._word(new.written_by)
+        file = taken = None
+        if new.file is not None:
+            try:
+                file = self._file(new.file)
+            except PathTaken as error:
+                taken = error
+        live = 1 if new.live else self._now(table)
         row = self._run(
-            f"INSERT INTO d{table.number} (part, live, uuid, writing, written_at, written_by, metadata{columns}) "
-            f"VALUES (?, ?, ?, ?, ?, ?, ?{marks}) ON CONFLICT DO NOTHING",
-            (part, 1 if new.live else self._now(table), new.uuid.bytes, writing, new.written_at, by, metadata, *values),
+            _insertion(table.number, table.columns),
+            (part, live, new.uuid.bytes, file, writing, new.written_at, by, metadata, *values),
         )
+        # The unique keys decide who is first, and then the path. Whoever is not leaves nothing.
         if row.rowcount == 0:
             raise DatasetTaken(new, self._registry.in_the_way(table, new, part))
+        if taken is not None:
+            raise taken
         number = int(row.lastrowid or 0)
-        if new.file is not None:
-            self._run(f"UPDATE d{table.number} SET file = ? WHERE id = ?", (self._file(new.file), number))
         if new.footprint is not None:
             self._outlines.setdefault(table.number, {})[number] = new.footprint
-        for pin in new.pins or ():
-            self._pin(table.number, number, pin)
+        if new.live and not new.part:
+            self._recorded[table.number, new.uuid] = (number,)
+        self._pins += [(table.number, number, pin) for pin in new.pins or ()]
         for ordinal, made_from in enumerate(new.precursors):
             self._run(
                 "INSERT INTO precursor VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -269,6 +314,16 @@ class Writer:
             )
 
     def _pin(self, table_number: int, number: int, pin: Pin) -> None:
+        table = self._registry.table(pin.type) if pin.uuid is not None else None
+        row = None
+        if table is not None and pin.uuid is not None:
+            # A component that was written with it is known.
+            row = self._recorded.get((table.number, pin.uuid))
+            if row is None:
+                row = self._run(
+                    f"SELECT id FROM d{table.number} WHERE uuid = ? AND part = 0 AND live = 1", (pin.uuid.bytes,)
+                ).fetchone()
+            self._pinned.add(pin.uuid)
         self._run(
             "INSERT INTO pin VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -276,26 +331,29 @@ class Writer:
                 number,
                 self._word(pin.component),
                 self._word(canonical(pin.member)) if pin.member is not None else 0,
-                leaf_hash(pin.type, pin.data_id),
+                row[0] if row else leaf_hash(pin.type, pin.data_id),
                 self._word(pin.type),
                 _bytes(pin.uuid),
                 self._word(pin.part),
-                self._word(pin.place),
+                HERE if row else self._word(pin.place),
             ),
         )
 
     def _repin(self, type_: str, data_id: Mapping[str, KeyValue], uuid: UUID) -> None:
         leaf = leaf_hash(type_, data_id)
         # Only pins of live composites follow; what is in the trash stays as it was.
-        for (number,) in self._run("SELECT DISTINCT type FROM pin WHERE leaf = ?", (leaf,)).fetchall():
+        holders = self._run("SELECT DISTINCT type FROM pin WHERE leaf = ? AND place != ?", (leaf, HERE)).fetchall()
+        for (number,) in holders:
+            # By its leaf, not by its type, which many have: hence the +.
             self._run(
-                "UPDATE pin SET uuid = ?, place = 0 WHERE leaf = ? AND type = ? "
-                f"AND composite IN (SELECT id FROM d{number} WHERE live = 1)",
-                (uuid.bytes, leaf, number),
+                "UPDATE pin SET uuid = ?, place = 0 WHERE leaf = ? AND +type = ? AND place != ? "
+                f"AND EXISTS (SELECT 1 FROM d{number} d WHERE d.id = pin.composite AND d.live = 1)",
+                (uuid.bytes, leaf, number, HERE),
             )
-        self._move(type_, leaf, uuid)
+        if holders or uuid in self._pinned:
+            self._move(type_, data_id, uuid)
 
-    def _move(self, type_: str, leaf: int, uuid: UUID) -> None:
+    def _move(self, type_: str, data_id: Mapping[str, KeyValue], uuid: UUID) -> None:
         """Let composites that pin a new WCS lie where it says, or where their parts do if it does not say."""
         wcs = self._registry.word_id("wcs")
         table = self._registry.table(type_)
@@ -303,10 +361,7 @@ class Writer:
             return
         row = self._run(f"SELECT id FROM d{table.number} WHERE uuid = ? AND part = 0", (uuid.bytes,)).fetchone()
         outline = None if row is None else self._outline(table, row[0])
-        holders = self._run(
-            "SELECT type, composite FROM pin WHERE leaf = ? AND component = ? AND uuid = ?", (leaf, wcs, uuid.bytes)
-        ).fetchall()
-        for number, composite in holders:
+        for number, composite in self._registry.pins_of(type_, data_id, uuid, ("component", wcs)):
             if composite in self._outlines.get(number, {}):
                 # Put together with it.
                 continue
@@ -318,6 +373,22 @@ class Writer:
     def _outline(self, table: Table, number: int) -> bytes | None:
         new = self._outlines.get(table.number, {}).get(number)
         return new or footprints.outlines_of(self._connection, table.number, [number]).get(number)
+
+
+@lru_cache(maxsize=256)
+def _insertion(number: int, columns: tuple[str, ...]) -> str:
+    """Return the statement that records a dataset of a type."""
+    names = "".join(f", {name}" for name in columns)
+    return (
+        f"INSERT INTO d{number} (part, live, uuid, file, writing, written_at, written_by, metadata{names}) "
+        f"VALUES (?, ?, ?, ?, ?, ?, ?, ?{', ?' * len(columns)}) ON CONFLICT DO NOTHING"
+    )
+
+
+@lru_cache(maxsize=256)
+def told(how: Writing) -> str:
+    """Return the word that tells how a dataset was written."""
+    return json.dumps([how.storage, how.python, how.parts, how.component])
 
 
 def _bytes(uuid: UUID | None) -> bytes | None:

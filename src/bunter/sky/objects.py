@@ -6,6 +6,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+_PLAIN = frozenset((str, int, float, bool, type(None), list, tuple, dict, bytes))
+"""Types of values that lie nowhere."""
+
 
 def footprint_of(value: Any) -> bytes | None:
     """Return the footprint of a dataset: of an object with a ``wcs``, of a WCS, or of the components of a composite.
@@ -33,7 +36,8 @@ def footprint_of(value: Any) -> bytes | None:
         return _of(wcs, value) if isinstance(wcs, wcs_module.WCS) else None
     wcs = value.get("wcs")
     if not isinstance(wcs, wcs_module.WCS):
-        found = (footprint_of(part) for part in value.values() if not isinstance(part, Mapping))
+        parts = (part for part in value.values() if type(part) not in _PLAIN)
+        found = (footprint_of(part) for part in parts if not isinstance(part, Mapping))
         return next((outline for outline in found if outline is not None), None)
     whole = (part for part in value.values() if hasattr(part, "image"))
     return _of(wcs, value["image"] if value.get("image") is not None else next(whole, wcs))

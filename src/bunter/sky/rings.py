@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from ..values import dataclass
 from .arcs import Bools, Floats, angle, dot, in_rings
 from .outlines import HEAD, rings_of
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import struct
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import xxhash
 
 from ..errors import BunterError, IntegrityError
 from ..files.interface import ClosableSource, StoredFile, WritableFiles
-from ..formats.interface import Range
+from ..formats.interface import Range, read_numbers
 from .refusals import refusal
 
 __all__ = ["FilesTests"]
@@ -247,6 +248,15 @@ class FilesTests:
                 refusal(IntegrityError, source.read_range, offset, length, checksum)
             else:
                 assert bytes(source.read_range(offset, length, checksum)) == _TEXT[offset : offset + length]
+        source.close()
+
+    def test_numbers(self, tmp_path: Path) -> None:
+        """Big-endian numbers come as those of this machine; a source may have its own way to read them, or none."""
+        files = self.files(tmp_path)
+        source = files.open(self.store(files, "f", _TEXT))
+        for width, code in ((1, "B"), (2, "H"), (4, "I"), (8, "Q")):
+            found = read_numbers(source, 3, 80, width, xxhash.xxh3_128_hexdigest(_TEXT[3:83]))
+            assert struct.unpack(f"={80 // width}{code}", found) == struct.unpack(f">{80 // width}{code}", _TEXT[3:83])
         source.close()
 
     def test_damage_to_a_whole_is_noticed(self, tmp_path: Path) -> None:

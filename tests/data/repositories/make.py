@@ -6,7 +6,9 @@ import json
 import sys
 from pathlib import Path
 
-from bunter import Butler, RepositoryArgs
+import numpy as np
+
+from bunter import Butler, Exposure, RepositoryArgs
 
 POLICY = """
 keys: {visit: int, ccd: str, mjd: float}
@@ -15,6 +17,7 @@ datasets:
   zeropoint: {python: float, storage: Json, template: "zp/{visit:d}-{ccd}.json"}
   tide: {python: dict, storage: Json, template: "tides/{mjd}.json"}
   raw: {python: dict, storage: Json, template: "raw/{visit:d}.json"}
+  picture: {python: bunter.Exposure, storage: FitsExposure, template: "pictures/{visit:d}.fits"}
   frame:
     composite: {weather: {datasetType: weather, inputOnly: true}, zeropoint: zeropoint}
 """
@@ -38,6 +41,10 @@ def make(root: Path) -> None:
     child.ingest("raw", [made / "7.json"], data_id={"visit": 7})
     child.put({"seeing": 2.0}, "weather", visit=9, precursors=[child.query("raw").first()])
     child.alias("sky", "weather")
+    child.put(Exposure(np.arange(20, dtype="f4").reshape(4, 5), variance=np.ones((4, 5), "f4")), "picture", visit=1)
+    child.put({"weather": None, "zeropoint": 26.0}, "frame", visit=2, ccd="N5", discard=["weather"])
+    child.put({"weather": None, "zeropoint": 27.0}, "frame", visit=2, ccd="N7", discard=["weather"])
+    child.put(27.5, "zeropoint", visit=2, ccd="N7", replace=True)
     child.close()
     base.close()
 
