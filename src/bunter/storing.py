@@ -180,7 +180,6 @@ class Storer:
         try:
             layout = format_.write(stripped(value, strip) if strip else value, draft.stream, about)
             draft.end()
-            draft.hasten()
         except (BunterError, MemoryError):
             raise
         except OSError as error:
@@ -213,6 +212,8 @@ class Storer:
     def publish(self) -> None:
         """Give every file that was written its name, once it is on disk: all of them are waited for together."""
         waiting, self._unnamed = self._unnamed, []
+        for draft, _, _ in waiting if len(waiting) > 1 else ():
+            draft.hasten()
         for draft, _, name in waiting:
             try:
                 draft.finish()
