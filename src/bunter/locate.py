@@ -298,6 +298,11 @@ class Locator:
         return _Candidate(repository, None, pin, gone=True)
 
     def _leaf(self, leaf: Leaf, views: list[_View], optional: bool) -> Located:
+        if not views and len(self.chain.order) == 1:
+            (repository,) = self.chain.order
+            record = self.direct(repository, leaf.stored.name, leaf.data_id, leaf.part)
+            if record is not None:
+                return Located(leaf, "found", Found(repository, record))
         candidates = self._candidates(
             views,
             leaf.data_id,

@@ -527,18 +527,20 @@ class Chain:
         self.order = tuple(reversed(finished))
         self.hidden: set[UUID] = set()
         """Datasets that a transaction of ours has deleted and the registry still shows."""
-        self._by_id = {repository.id: repository for repository in self.order}
         self.ancestors: dict[UUID, frozenset[UUID]] = {}
         for repository in reversed(self.order):
             above: set[UUID] = set()
             for parent in repository.parents:
                 above |= {parent.id} | self.ancestors[parent.id]
             self.ancestors[repository.id] = frozenset(above)
+        self._beyond = {
+            repository.id: tuple(r for r in self.order if r is repository or r.id in self.ancestors[repository.id])
+            for repository in self.order
+        }
 
-    def beyond(self, repository: Repository) -> list[Repository]:
+    def beyond(self, repository: Repository) -> tuple[Repository, ...]:
         """Return a repository and its ancestors, nearest first."""
-        above = self.ancestors[repository.id]
-        return [other for other in self.order if other is repository or other.id in above]
+        return self._beyond[repository.id]
 
     def __iter__(self) -> Any:
         return iter(self.order)

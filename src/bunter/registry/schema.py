@@ -92,9 +92,9 @@ class Table:
         Selects uuid, part, live, writing, written_at, written_by, the file (path, owned, size, modified, checksum,
         layout), and the keys.
     find : str
-        For all keys, and the number of a part: the live whole and the live part dataset.
+        For all keys, and the number of a part, 0 for the whole: the live dataset.
     by_uuid : str
-        For a UUID and the number of a part: the whole and the part dataset.
+        For a UUID and the number of a part, 0 for the whole: the dataset.
     pins : str
         For the UUID of a composite: its pins.
     """
@@ -122,8 +122,8 @@ class Table:
         object.__setattr__(self, "types", tuple(_TYPES[kind] for kind in self.kinds.values()))
         object.__setattr__(self, "columns", columns)
         object.__setattr__(self, "select", select)
-        object.__setattr__(self, "find", f"{select}WHERE {given}d.part IN (0, ?) AND d.live = 1")
-        object.__setattr__(self, "by_uuid", f"{select}WHERE d.uuid = ? AND d.part IN (0, ?)")
+        object.__setattr__(self, "find", f"{select}WHERE {given}d.part = ? AND d.live = 1")
+        object.__setattr__(self, "by_uuid", f"{select}WHERE d.uuid = ? AND d.part = ?")
         pins = "SELECT component, member, leaf_type, uuid, part, place FROM pin"
         row = f"SELECT id FROM d{self.number} WHERE uuid = ? ORDER BY part LIMIT 1"
         where = f"WHERE type = {self.number} AND composite = ({row}) ORDER BY component, member"

@@ -69,10 +69,15 @@ class SqliteRegistry(Database):
                 f"the registry {self.path} has {type_!r} recorded with the keys {', '.join(table.keys)}; "
                 f"{error.args[0]!r} was not given: the keys of a type cannot change"
             ) from None
-        rows = self.rows(table.find, (*values, self.word_id(part) or 0))
-        if not rows:
-            return None
-        return self._record(table, rows[0] if len(rows) == 1 else min(rows, key=lambda row: row[1]))
+        return self._whole_or(table, table.find, values, part)
+
+    def _whole_or(self, table: Table, statement: str, values: Sequence[Any], part: str) -> Record | None:
+        """Return the whole dataset that a statement of the table finds, else the part dataset, if there is one."""
+        rows = self.rows(statement, (*values, 0))
+        if not rows and part:
+            number = self.word_id(part)
+            rows = self.rows(statement, (*values, number)) if number else []
+        return self._record(table, rows[0]) if rows else None
 
     def in_the_way(self, table: Table, new: NewDataset, part: int) -> Record:
         """Return the dataset that has the UUID of a new one, or its place; for this package alone."""
@@ -94,10 +99,7 @@ class SqliteRegistry(Database):
         table = self.table(type_)
         if table is None:
             return None
-        rows = self.rows(table.by_uuid, (uuid.bytes, self.word_id(part) or 0))
-        if not rows:
-            return None
-        return self._record(table, rows[0] if len(rows) == 1 else min(rows, key=lambda row: row[1]))
+        return self._whole_or(table, table.by_uuid, (uuid.bytes,), part)
 
     def select(
         self,
