@@ -12,7 +12,7 @@ from .errors import IntegrityError
 from .formats.interface import Format, Layout
 from .locate import Found
 from .plan import Leaf
-from .reading import Opener, failing, open_stored, part_in, read_parts, read_whole
+from .reading import Opener, failing, open_stored, read_parts, read_whole
 
 
 class MemorySource:
@@ -86,7 +86,7 @@ def check_file(found: Found) -> None:
 def read_leaf(opener: Opener, leaf: Leaf, found: Found) -> Any:
     """Read one leaf from where it was found."""
     format_, about = opener.about(found.record)
-    return _read(format_, about, found, part_in(format_, about, leaf, found.record))
+    return _read(format_, about, found, opener.part_in(format_, about, leaf, found.record))
 
 
 def same_as_stored(opener: Opener, value: Any, leaf: Leaf, found: Found, strip: list[str]) -> bool:
@@ -98,7 +98,7 @@ def same_as_stored(opener: Opener, value: Any, leaf: Leaf, found: Found, strip: 
         Components of the object that do not count, since others hold them.
     """
     format_, about = opener.about(found.record)
-    part = part_in(format_, about, leaf, found.record)
+    part = opener.part_in(format_, about, leaf, found.record)
     assert found.record.file is not None
     layout = found.record.file.layout
     if strip and not part:

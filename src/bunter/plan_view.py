@@ -11,7 +11,7 @@ from .dataid import DataId
 from .locate import Located, LocatedBranch, LocatedList, lacking
 from .names import DatasetName
 from .plan import Leaf, source_component
-from .reading import Opener, part_in
+from .reading import Opener
 from .values import dataclass
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _ranges(leaf: Leaf, located: Located, opener: Opener) -> list[list[int]] | N
     if not format_.reads_parts:
         return None
     _, about = opener.about(found.record)
-    part = part_in(format_, about, leaf, found.record)
+    part = opener.part_in(format_, about, leaf, found.record)
     if not part:
         return None
     ranges = format_.part_ranges(found.record.file.layout, part, about)

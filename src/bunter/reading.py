@@ -78,6 +78,7 @@ class Opener:
         self._parts: dict[str, dict[str, PartDefinition]] = {}
         self._declared: dict[str, Mapping[str, str]] = {}
         self._column_names: dict[_Key, Sequence[str] | None] = {}
+        self._part_names: dict[tuple[Writing | None, str], str] = {}
 
     def type_of(self, python: str | None) -> Any:
         """Import a Python type by its dotted name."""
@@ -121,6 +122,18 @@ class Opener:
         about = About(name, self.type_of(how.python), parts, record.data_id, how.component, self.importer.find)
         return formats.find(how.storage), about
 
+    def part_in(self, format_: Format, about: About, leaf: Leaf, record: Record) -> str:
+        """Return the name that a leaf's part has in the file, ``""`` for the whole."""
+        if not leaf.part or record.part:
+            return ""
+        key = record.writing, leaf.part
+        name = self._part_names.get(key)
+        if name is None:
+            if len(self._part_names) >= _MOST_NAMES:
+                self._part_names.clear()
+            name = self._part_names[key] = match_component(leaf.part, format_.components(about)) or leaf.part
+        return name
+
     def column_names(self, leaf: Leaf, found: Found) -> Sequence[str] | None:
         """Return the names of the columns of a stored table, None if it is no table."""
         # Datasets are immutable: what was looked up once holds for good.
@@ -132,7 +145,7 @@ class Opener:
             source = open_stored(found)
             try:
                 with failing(about, format_, source):
-                    part = part_in(format_, about, leaf, found.record)
+                    part = self.part_in(format_, about, leaf, found.record)
                     self._column_names[key] = format_.column_names(source, about, part)
             finally:
                 source.close()
@@ -215,14 +228,6 @@ def read_parts(
     values = format_.read_parts(source, wanted, about)
     source.confirm()
     return values
-
-
-def part_in(format_: Format, about: About, leaf: Leaf, record: Record) -> str:
-    """Return the name that a leaf's part has in the file, ``""`` for the whole."""
-    if not leaf.part or record.part:
-        return ""
-    known = format_.components(about)
-    return match_component(leaf.part, known) or leaf.part
 
 
 class Reader:
@@ -309,7 +314,7 @@ class Reader:
 
     def _takes(self, leaf: Leaf, found: Found) -> tuple[str, ...]:
         format_, about = self._opener.about(found.record)
-        part = part_in(format_, about, leaf, found.record)
+        part = self._opener.part_in(format_, about, leaf, found.record)
         return format_.part_parameters(part, about) if part else format_.whole_parameters(about)
 
     def _check_parameters(self, wanted: Mapping[_Key, tuple[Leaf, Found]], name: str | DatasetName) -> None:
@@ -372,7 +377,7 @@ class Reader:
         inside: dict[str, tuple[_Key, Found]] = {}
         with failing(about, format_, source):
             for key, leaf, found in wanted:
-                part = part_in(format_, about, leaf, record)
+                part = self._opener.part_in(format_, about, leaf, record)
                 if part:
                     inside[part] = key, found
                 else:

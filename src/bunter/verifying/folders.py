@@ -6,21 +6,23 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
 from ..errors import BunterError
 from ..files.drafts import Leftover, is_draft, leftovers_in
-from ..repository import _OWN_FILES, DESCRIPTION, POLICY
+from ..repository import _OWN_FILES, DESCRIPTION, POLICY, REGISTRY
 from ..repository import _inside as inside
 from .examined import Examined
 from .report import Report
 
 _TEMPORARY = re.compile(rf"(?:{re.escape(DESCRIPTION)}|{re.escape(POLICY)})\.part~[0-9a-f]{{16}}\Z")
 _OWN = frozenset({DESCRIPTION, *_OWN_FILES})
-_MOMENT = 0.05
-"""Seconds that a process which is just tidying up after itself may need."""
+_MOMENTS = 0.05, 0.2, 0.5
+"""Seconds that a process which is just tidying up after itself may need; the later ones where somebody is at work."""
+_AT_WORK = 10
+"""Seconds after a write to the registry in which somebody is at work."""
 _WRITING = 60
 """Seconds after which a temporary file of a few lines is not being written any more."""
 _YOURS = "no dataset has it: it is your own, or another program's; Bunter leaves it alone"
@@ -83,17 +85,20 @@ class Folders:
     def check(self) -> None:
         """Walk over all folders of the root, links not followed, other repositories in it left out."""
         walk = _Walk()
-        unknown: dict[str, set[str]] = {}
+        unknown: dict[str, dict[str, tuple[int, int]]] = {}
         for folder in self._folders(walk):
-            names = self._unknown(folder, walk)
-            if names:
-                unknown[folder.path] = names
+            strange = self._unknown(folder, walk)
+            if strange:
+                unknown[folder.path] = self._identities(folder.path, strange)
         self._temporary()
-        if unknown:
-            # Whoever drops a file or publishes one does so within a moment.
-            time.sleep(_MOMENT)
-            for path, names in unknown.items():
-                self._unknown_still(path, names, walk)
+        for moment in _MOMENTS:
+            if unknown and (moment == _MOMENTS[0] or self._is_busy()):
+                # Whoever drops a file or publishes one does so within a moment.
+                time.sleep(moment)
+                looks = ((path, self._unknown_still(path, before, walk)) for path, before in unknown.items())
+                unknown = {path: still for path, still in looks if still}
+        for path, still in unknown.items():
+            self._report_unknown(path, still)
         if self._repair and walk.dead and self._examined.sound:
             self._remove(walk)
         else:
@@ -172,22 +177,47 @@ class Folders:
         folder = os.path.join(self._root, path).rstrip(os.sep)
         return list(leftovers_in(folder, names))
 
-    def _unknown_still(self, path: str, before: set[str], walk: _Walk) -> None:
-        """Report the files that are there still, and still unknown."""
+    def _identities(self, path: str, names: set[str]) -> dict[str, tuple[int, int]]:
+        """Return by what a file can be told from another that has its name later."""
+        found = {}
+        for name in names:
+            with contextlib.suppress(OSError):
+                status = os.lstat(os.path.join(self._root, path, name))
+                found[name] = status.st_ino, status.st_ctime_ns
+        return found
+
+    def _is_busy(self) -> bool:
+        """Tell whether the registry was written to just now."""
+        times = [0.0]
+        for name in (REGISTRY, f"{REGISTRY}-wal"):
+            with contextlib.suppress(OSError):
+                times.append(os.stat(os.path.join(self._root, name)).st_mtime)
+        return time.time() - max(times) < _AT_WORK
+
+    def _unknown_still(
+        self, path: str, before: Mapping[str, tuple[int, int]], walk: _Walk
+    ) -> dict[str, tuple[int, int]]:
+        """Return the files that are there still, the same ones, and still unknown."""
         try:
             there = os.listdir(os.path.join(self._root, path))
         except OSError:
-            return
-        strange = self._strange(path, [name for name in there if name in before])
+            return {}
+        # Of a name that is in use again, the new file is somebody's at work.
+        now = self._identities(path, before.keys() & set(there))
+        strange = self._strange(path, [name for name, identity in now.items() if identity == before[name]])
         if not strange:
-            return
+            return {}
         for leftover in self._leftovers(path, there):
             if leftover.published is not None:
                 strange.discard(os.path.basename(leftover.published))
-        for name in sorted(strange):
-            if walk.aliases and self._audit.known(list(self._paths(path + name, walk))):
-                # It is recorded under the name of a link to its folder.
-                continue
+        # What was published then has been recorded by the time that its draft is gone.
+        strange = self._strange(path, sorted(strange))
+        # Some are recorded under the names of links to their folders.
+        known = {n for n in strange if walk.aliases and self._audit.known(list(self._paths(path + n, walk)))}
+        return {name: now[name] for name in strange - known}
+
+    def _report_unknown(self, path: str, names: Iterable[str]) -> None:
+        for name in sorted(names):
             self._report.counts["unknown_files"] += 1
             self._report.add(
                 "unknown file",
