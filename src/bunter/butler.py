@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .definitions.model import CompositeType, PartOfType, StoredType
-from .errors import (
-    RepositoryError,
-)
+from .errors import RepositoryError
 from .reads import Reads
 from .writes import Writes
-
-if TYPE_CHECKING:
-    pass
-
-_RESOLVES = ("pinned", "nearest", "exact")
 
 
 class Butler(Reads, Writes):

@@ -14,6 +14,7 @@ from .repository import Chain, Overlay, Repository
 from .values import dataclass, field, replace
 
 Resolve: TypeAlias = Literal["pinned", "nearest", "exact"]
+RESOLVES: tuple[Resolve, ...] = ("pinned", "nearest", "exact")
 State: TypeAlias = Literal["found", "absent", "missing", "gone", "ambiguous"]
 
 

@@ -15,7 +15,7 @@ from .errors import (
     IntegrityError,
     RepositoryError,
 )
-from .locate import Located, LocatedBranch, LocatedNode, Resolve, lacking, located_leaves
+from .locate import RESOLVES, Located, LocatedBranch, LocatedNode, Resolve, lacking, located_leaves
 from .reading import Reader, check_complete
 from .refs import DatasetRef, DeferredDataset, Query
 from .session import Session, one_of
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from .scanning import Scan
     from .trash import Trashed
     from .verifying import Report
-
-_RESOLVES = ("pinned", "nearest", "exact")
 
 
 class Reads(Session):
@@ -79,7 +77,7 @@ class Reads(Session):
         IntegrityError, FormatError
             If a file is not what was written.
         """
-        check_choice("resolve", resolve, _RESOLVES)
+        check_choice("resolve", resolve, RESOLVES)
         context = self._current()
         full_name, full_id = self._resolve(context, name, data_id, dataId, keys)
         branch = context.expand(full_name, full_id)
@@ -132,7 +130,7 @@ class Reads(Session):
         """
         from .plan_view import Plan
 
-        check_choice("resolve", resolve, _RESOLVES)
+        check_choice("resolve", resolve, RESOLVES)
         context = self._current()
         full_name, full_id = self._resolve(context, name, data_id, dataId, keys)
         located = context.locate(context.expand(full_name, full_id), resolve)

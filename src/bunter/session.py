@@ -20,7 +20,7 @@ from .errors import (
     ParameterError,
     RepositoryError,
 )
-from .locate import Found, Located, LocatedBranch, LocatedNode, located_leaves
+from .locate import RESOLVES, Found, Located, LocatedBranch, LocatedNode, located_leaves
 from .names import DatasetName
 from .opening import Opening, RepositoryArgs, arguments_of
 from .reading import Opener, Reader
@@ -34,8 +34,6 @@ from .words import did_you_mean, listing
 if TYPE_CHECKING:
     from .committing import Staged
     from .reading import Progress
-
-_RESOLVES = ("pinned", "nearest", "exact")
 
 
 @dataclass
@@ -238,7 +236,7 @@ class Session:
                     f"unknown option {option!r}{did_you_mean(option, known)}; get takes: {listing(known)}"
                 )
         resolve = options.get("resolve", "pinned")
-        check_choice("resolve", resolve, _RESOLVES)
+        check_choice("resolve", resolve, RESOLVES)
         context = self._current()
         data_id = context.complete(name, ref.data_id)
         branch = context.expand(name, data_id)

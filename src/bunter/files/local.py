@@ -131,9 +131,12 @@ class LocalDraft:
     def hasten(self) -> None:
         """Let the disk begin with what was written, while there is something else to do before it is waited for."""
         if self._files.durable and self._ended and not self._file.closed:
-            with contextlib.suppress(AttributeError, OSError):
+            # Only Unix systems of some kinds have it.
+            advise = getattr(os, "posix_fadvise", None)
+            with contextlib.suppress(OSError):
                 # Only advice, but what is not written yet is handed to the disk for it.
-                os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+                if advise is not None:
+                    advise(self._file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
     def finish(self) -> None:
         """Flush, hash and sync what was written."""

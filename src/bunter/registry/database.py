@@ -8,10 +8,8 @@ import os
 import re
 import sqlite3
 import struct
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import Any
 
 from ..errors import DataIdError, IntegrityError, RepositoryError
@@ -138,13 +136,14 @@ class Database:
     # Schema
 
     def _create(self) -> None:
-        if self.path == MEMORY:
-            _blank(os.getpid()).copy_to(self._connections.current().connection)
-            return
         with self.transaction(queue=False) as handle:
             # Something else's tables are left alone; the version is looked for next.
-            if not self.rows("SELECT 1 FROM sqlite_master"):
-                _fill(handle.connection)
+            if self.rows("SELECT 1 FROM sqlite_master"):
+                return
+            for statement in (*SHARED_TABLES, *footprints.FOOTPRINT_TABLES):
+                handle.connection.execute(statement)
+            handle.connection.execute("INSERT INTO about VALUES ('version', ?)", (str(VERSION),))
+            handle.connection.execute("INSERT INTO word VALUES (0, '')")
 
     def _check_schema(self) -> None:
         """Refuse what a registry never has and a stranger may: views, triggers, columns that are computed."""
@@ -398,34 +397,6 @@ class Database:
             handle.connection.execute(statement)
         except sqlite3.Error as error:
             raise self._cannot("read", error) from error
-
-
-def _fill(connection: sqlite3.Connection) -> None:
-    """Make the tables of a registry that knows nothing."""
-    for statement in (*SHARED_TABLES, *footprints.FOOTPRINT_TABLES):
-        connection.execute(statement)
-    connection.execute("INSERT INTO about VALUES ('version', ?)", (str(VERSION),))
-    connection.execute("INSERT INTO word VALUES (0, '')")
-
-
-class _Blank:
-    """A registry in memory that knows nothing: every transaction of a Butler begins with a copy, which is made soon."""
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._connection = sqlite3.connect(MEMORY, isolation_level=None, check_same_thread=False)
-        _fill(self._connection)
-
-    def copy_to(self, connection: sqlite3.Connection) -> None:
-        """Make another connection, to an empty database, the same."""
-        with self._guard:
-            self._connection.backup(connection)
-
-
-@lru_cache(maxsize=1)
-def _blank(process: int) -> _Blank:
-    """Return the blank one of a process: no child uses its parent's."""
-    return _Blank()
 
 
 def _wipe(connection: sqlite3.Connection) -> bool:

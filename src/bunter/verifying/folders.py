@@ -51,14 +51,13 @@ class _Walk:
 
     Attributes
     ----------
-    suspicious : list of str
-        Folders with files that the registry does not know.
+    dead : list of Leftover
+        What writers that do not live any more have left.
     aliases : list of (str, str)
         Links to folders of the root: under which path they are, and to which they lead.
     """
 
     dead: list[Leftover] = field(default_factory=list)
-    suspicious: list[str] = field(default_factory=list)
     aliases: list[tuple[str, str]] = field(default_factory=list)
 
 
